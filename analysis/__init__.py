@@ -1,0 +1,29 @@
+"""Offline analysis of protmpi stores: numpy, scipy, xarray and matplotlib, without torch or MPI.
+
+    from analysis import open_run
+
+    run = open_run("runs/demo/store.zarr")
+    print(run.thermodynamics())
+
+run             a store by temperature instead of by walker
+chains          correlated series: mean and error, effective samples, R-hat, equilibration
+thermodynamics  <U>, heat capacity both ways, T* and every observable against T
+figures         what is drawn;  tables  what is printed and written;  cli  the program `protmpi-analysis`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.run import Run
+
+__all__ = ["open_run"]
+
+
+def open_run(path: Path | str) -> Run:
+    """Open the store of a run, finished or still growing. Raises StoreError where it is missing or damaged."""
+    from analysis.run import Run  # zarr takes a second to import
+
+    return Run(path)

@@ -1,0 +1,117 @@
+"""A store by temperature: the walkers write their rows, physics asks for the temperature they were at."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.chains import MINIMUM_DRAWS
+from protmpi.errors import StoreError
+from protmpi.store.reader import Store
+from protmpi.store.schema import Axis, Variable
+
+if TYPE_CHECKING:
+    import xarray
+
+REFERENCES = {"ES": "es", "OT": "ot"}
+"""Label of each set of reference weights (early-stopped, over-trained) and the prefix of its arrays."""
+
+
+class Run:
+    """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
+
+    Where temperatures are exchanged, they move between the walkers of one replica only, so that at every
+    draw each replica has exactly one walker at each temperature.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.store = Store(path)
+        self.temperature = self.store.read("temperature")
+        """Temperature of each slot, increasing (slot,), in the unit of the energy."""
+        walkers = self.store.schema.walkers
+        self.replicas, left_over = divmod(walkers, self.temperature.size)
+        """Independent walkers at each temperature."""
+        if left_over:
+            raise StoreError(f"{path}: {walkers} walkers do not fill whole ladders of {self.temperature.size} slots")
+
+    @property
+    def observables(self) -> dict[str, Variable]:
+        """The observables of the task: every recorded real number that belongs to the physics."""
+        return {
+            name: variable
+            for name, variable in self.store.variables.items()
+            if variable.physics and not variable.shape and np.dtype(variable.dtype).kind == "f"
+        }
+
+    @property
+    def burn_in(self) -> int:
+        """Steps before anything is measured."""
+        return int(self.store.config["sampler"]["adapt_until"])
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.store.status()["state"] == "unfinished")
+
+    def steps(self, axis: Axis) -> np.ndarray:
+        """Steps done at each committed draw or snapshot (row,)."""
+        if axis == "draw":
+            return self.store.read("step")[: self.store.draws]
+        return self.store.read("snapshot_step")[: self.store.snapshots]
+
+    @cached_property
+    def _walker_at(self) -> np.ndarray:
+        """Which walker was at which temperature (replica, slot, draw); -1 where none was."""
+        slot = self.store.read("slot").reshape(self.replicas, self.temperature.size, -1)
+        walker = np.arange(self.store.schema.walkers).reshape(self.replicas, -1, 1)
+        # one slot too many: a missing row (slot -1) lands in the last one, which is then cut off
+        found = np.full((self.replicas, self.temperature.size + 1, slot.shape[-1]), -1)
+        np.put_along_axis(found, slot, np.broadcast_to(walker, slot.shape), axis=1)
+        found = found[:, :-1]
+        if np.any(np.sum(found >= 0, axis=1) < np.sum(slot >= 0, axis=1)):
+            raise StoreError(f"{self.store.path}: two walkers of one replica are at the same temperature")
+        return found
+
+    def arrange(self, rows: np.ndarray, axis: Axis) -> np.ndarray:
+        """Turn float rows (walker, row, ...) into (replica, slot, row, ...); NaN where no walker was in the slot."""
+        walker = self._walker_at
+        if axis == "snapshot":
+            walker = walker[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
+        arranged = rows[walker, np.arange(rows.shape[1])]
+        arranged[walker < 0] = np.nan
+        return arranged
+
+    def by_temperature(self, name: str) -> np.ndarray:
+        """Committed rows of a float variable by temperature (replica, slot, row, ...), burn-in included."""
+        rows = self.store.read(name)
+        return self.arrange(rows, self.store.variables[name].axis)
+
+    def references(self, observable: str) -> dict[str, np.ndarray]:
+        """Values of an observable for the reference weights that the store knows: label -> (reference,)."""
+        known = {}
+        for label, prefix in REFERENCES.items():
+            try:
+                known[label] = self.store.read(f"{prefix}_{observable}")
+            except StoreError:  # another task, or no such weights were trained
+                continue
+        return known
+
+    def require_measured(self) -> None:
+        """Raise StoreError unless enough draws are committed after the burn-in to speak of an error bar."""
+        first = self.store.first_measured["draw"]
+        measured = max(0, self.store.draws - first)
+        if measured < MINIMUM_DRAWS:
+            raise StoreError(
+                f"{self.store.path}: {self.store.draws} committed draws, {measured} of them after the burn-in of "
+                f"{self.burn_in} steps; the analysis needs {MINIMUM_DRAWS}: let the run reach step "
+                f"{(first + MINIMUM_DRAWS) * self.store.schema.record_every} "
+                f"(run.steps is {self.store.schema.steps})"
+            )
+
+    def thermodynamics(self) -> xarray.Dataset:
+        """Every observable against temperature, with errors; see `analysis.thermodynamics.thermodynamics`."""
+        from analysis.thermodynamics import thermodynamics
+
+        return thermodynamics(self)

@@ -1,0 +1,183 @@
+"""Thermodynamics as text: the table on the terminal, CSV for spreadsheets, JSON for programs."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray
+    from rich.table import Table
+
+    from analysis.run import Run
+
+FEW_SAMPLES = 20
+"""Below this the error bars of a single chain come out a third too small, or worse (AR(1) series of 60 draws)."""
+
+
+def exponent_form(number: float) -> str:
+    """Short decimal exponent form, as temperatures are written in a configuration: 0.00045 -> 4.5e-4."""
+    mantissa, exponent = f"{number:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def rounded(mean: float, sem: float) -> tuple[str, str]:
+    """Mean and error, cut at the first digit of the error; four digits of a mean without one; "-" for none."""
+    if not math.isfinite(mean):
+        return "-", ""
+    if not math.isfinite(sem) or sem <= 0:
+        return f"{mean:.4g}", ""
+    first_digit = math.floor(math.log10(sem))
+    decimals = -math.floor(math.log10(round(sem, -first_digit)))  # 0.096 is 0.1, one digit less
+    places = max(0, decimals)
+    return f"{round(mean, decimals):.{places}f}", f"{round(sem, decimals):.{places}f}"
+
+
+def plus_minus(mean: float, sem: float) -> str:
+    """Mean ± standard error, one digit of the error."""
+    return " ± ".join(part for part in rounded(mean, sem) if part)
+
+
+def exponent_plus_minus(mean: float, sem: float) -> str:
+    """The same with a common power of ten: (9.5 ± 0.2)e-5."""
+    if not math.isfinite(sem) or sem <= 0:
+        return exponent_form(mean)
+    exponent = math.floor(math.log10(mean))
+    return f"({plus_minus(mean / 10.0**exponent, sem / 10.0**exponent)})e{exponent}"
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """Pad numbers so that their decimal points stand above each other."""
+    halves = [cell.partition(".") for cell in cells]
+    before = max(len(whole) for whole, _, _ in halves)
+    after = max(len(point + fraction) for _, point, fraction in halves)
+    return [f"{whole:>{before}}{point + fraction:<{after}}" for whole, point, fraction in halves]
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "-"
+
+
+def _with_errors(values: np.ndarray) -> list[str]:
+    means, errors = zip(*(rounded(mean, sem) for mean, sem in values), strict=True)
+    signs = [" ± " if error else "   " for error in errors]
+    return [mean + sign + error for mean, sign, error in zip(_aligned(means), signs, _aligned(errors), strict=True)]
+
+
+def temperature_table(data: xarray.Dataset) -> Table:
+    """The table of the report, one row per temperature; observables that the task lacks have no column."""
+    from rich import box
+    from rich.table import Table
+
+    columns = [("T", [exponent_form(t) for t in data["temperature"].values])]
+    for name, heading in (
+        ("energy", "U ±"),
+        ("heat_capacity", "C ±\n(fluct.)"),
+        ("heat_capacity_derivative", "C ±\n(dU/dT)"),
+    ):
+        columns.append((heading, _with_errors(data[name].values)))
+    for name in ("train_error", "val_error", "test_error"):
+        if name in data:
+            columns.append((name.replace("_", "\n"), [_number(mean, ".3f") for mean in data[name].values[:, 0]]))
+    if "kinetic_ratio" in data:
+        columns.append(("T_kin/T ±", _with_errors(data["kinetic_ratio"].values)))
+    if "norm2_drift" in data:
+        columns.append(("|w|²\ndrift", [_number(drift, ".0e") for drift in data["norm2_drift"].values]))
+    columns.append(("ESS", [_number(samples, ".0f") for samples in data["effective_samples"].values]))
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def remarks(run: Run, data: xarray.Dataset) -> list[str]:
+    """What a reader of the table must know besides: units, T*, and every reason for care, one line each."""
+    unit = data["temperature"].attrs["unit"]
+    lines = [
+        f"T, U in {unit}; C in k_B; ± one standard error; |w|² drift: max ||w|²/Q - 1|; ESS: effective samples of U.",
+        _peaks(data),
+    ]
+    dropped = int(data["discarded"].max())
+    then = f", then up to {dropped} draws until U is in equilibrium" if dropped else ""
+    lines.append(f"Left out: {run.burn_in} steps of burn-in{then}.")
+    if run.unfinished:
+        lines.append(f"The run is unfinished: {data.attrs['step']} of {data.attrs['steps']} steps, analysed as it is.")
+    missing = data["missing"].values
+    if missing.any():
+        lines.append(
+            f"Walkers with missing draws are left out, or end there: {missing.sum()} draws {_at(data, missing > 0)}."
+        )
+    few = ~(data["effective_samples"].values >= FEW_SAMPLES)
+    if few.any():
+        lines.append(f"Fewer than {FEW_SAMPLES} effective samples {_at(data, few)}: too short for sound error bars.")
+    return lines
+
+
+def _peaks(data: xarray.Dataset) -> str:
+    found = []
+    for name, source in (("t_star", "fluctuations"), ("t_star_derivative", "dU/dT")):
+        if math.isfinite(data[name].item()):
+            if data[f"{name}_at_edge"].item():
+                value = f"{exponent_form(data[name].item())} (an end of the ladder: a bound)"
+            else:
+                value = exponent_plus_minus(data[name].item(), data[f"{name}_sem"].item())
+            found.append(f"{value} from {source}")
+    if not found:
+        return "T*: a maximum of C takes at least three temperatures."
+    return f"T* = {', '.join(found)}; ± does not know how coarse the ladder is."
+
+
+def _at(data: xarray.Dataset, where: np.ndarray) -> str:
+    return "at T = " + ", ".join(exponent_form(t) for t in data["temperature"].values[where])
+
+
+def _variables(data: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
+    return [(str(name), variable) for name, variable in data.data_vars.items()]
+
+
+def write_csv(data: xarray.Dataset, path: Path) -> None:
+    """One row per temperature, every variable with its unit in the header; an empty cell is unknown."""
+    header, columns = [], []
+
+    def add(name: str, unit: str, values: np.ndarray) -> None:
+        header.append(f"{name} [{unit}]" if unit else name)
+        columns.append(["" if value != value else value for value in values.tolist()])
+
+    add("temperature", data["temperature"].attrs["unit"], data["temperature"].values)
+    for name, variable in _variables(data):
+        unit = variable.attrs["unit"]
+        if variable.dims == ("temperature", "statistic"):
+            add(name, unit, variable.values[:, 0])
+            add(f"{name}_sem", unit, variable.values[:, 1])
+        elif variable.dims == ("temperature",):
+            add(name, unit, variable.values)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(zip(*columns, strict=True))
+
+
+def to_json(data: xarray.Dataset) -> dict[str, Any]:
+    """Plain lists and numbers: {"temperature": [...], "energy": {"mean": [...], "sem": [...]}, ..., "t_star": x}.
+
+    Unknown values are None, so that the result is strict JSON.
+    """
+    tree: dict[str, Any] = {"temperature": data["temperature"].values.tolist()}
+    for name, variable in _variables(data):
+        values = _none_for_nan(variable.values.T.tolist())
+        tree[name] = dict(zip(("mean", "sem"), values, strict=True)) if "statistic" in variable.dims else values
+    return {**tree, **data.attrs}
+
+
+def _none_for_nan(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_none_for_nan(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values

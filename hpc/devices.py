@@ -1,0 +1,68 @@
+"""Which device and how many threads a rank takes, and the table that shows it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hpc.world import World, local_position
+from protmpi.errors import WorldError
+
+
+@dataclass(frozen=True)
+class Binding:
+    """The place of one rank."""
+
+    rank: int
+    host: str
+    local_rank: int
+    device: str
+    device_name: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def gpu_index(local_rank: int, local_ranks: int, visible: int) -> int:
+    """Index of the GPU of a rank. One visible device means index 0: the launcher has bound it already.
+
+    Raises WorldError when the ranks of a machine outnumber its GPUs.
+    """
+    if visible == 1:
+        return 0
+    if local_ranks > visible:
+        raise WorldError(f"{local_ranks} ranks on {socket.gethostname()} for {visible} GPUs: start one rank per GPU, "
+                         "or set execution.device = \"cpu\"")  # fmt: skip
+    return local_rank
+
+
+def cpu_threads(asked: int | str, local_ranks: int, cores: int) -> int:
+    """Threads of a CPU rank: the number asked for, or an equal share of the cores of the machine."""
+    return max(1, cores // local_ranks) if asked == "divide" else int(asked)
+
+
+def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | str) -> Binding:
+    """Give this rank its device and threads, and tell torch. Collective."""
+    import torch
+
+    local_rank, local_ranks = local_position(world)
+    host = socket.gethostname()
+    visible = torch.cuda.device_count() if device != "cpu" else 0
+    if device == "cuda" and visible == 0:
+        raise WorldError(f'execution.device: "cuda", but rank {world.rank} on {host} sees no GPU; take "auto" or "cpu"')
+    if visible:
+        index = gpu_index(local_rank, local_ranks, visible)
+        torch.cuda.set_device(index)
+        torch.set_num_threads(1)
+        return Binding(world.rank, host, local_rank, f"cuda:{index}", torch.cuda.get_device_name(index), 1)
+    count = cpu_threads(threads, local_ranks, available_cores())
+    torch.set_num_threads(count)
+    return Binding(world.rank, host, local_rank, "cpu", f"{available_cores()} cores", count)

@@ -1,0 +1,160 @@
+"""The world of MPI ranks. Serial is a world of one rank: the same text runs both.
+
+Global sizes are cut into blocks and blocks are dealt to ranks in order, so that a rank's walkers are a contiguous range
+and every global index has exactly one owner, known to every rank without a message.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from protmpi.errors import ProtmpiError, WorldError
+
+T = TypeVar("T")
+
+SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+"""What launchers tell their processes about the size of the world."""
+
+
+class World(Protocol):
+    """Ranks that act together. Every method but `abort` is collective."""
+
+    rank: int
+    size: int
+
+    def allgather(self, item: Any) -> list[Any]: ...
+    def barrier(self) -> None: ...
+    def abort(self, status: int) -> None: ...
+
+
+class OneRank:
+    """A world of one rank, without MPI."""
+
+    rank, size = 0, 1
+
+    def allgather(self, item: T) -> list[T]:
+        return [item]
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""
+
+    def abort(self, status: int) -> None:
+        os._exit(status)
+
+
+class MpiRanks:
+    """The ranks of MPI_COMM_WORLD."""
+
+    def __init__(self) -> None:
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            raise WorldError(
+                f"started by an MPI launcher, but mpi4py does not load ({error}); install protmpi[sample,mpi], "
+                "or install mpi4py against the MPI library of this machine"
+            ) from None
+        self._communicator = MPI.COMM_WORLD
+        self.rank, self.size = self._communicator.Get_rank(), self._communicator.Get_size()
+        self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
+
+    def allgather(self, item: T) -> list[T]:
+        return list(self._communicator.allgather(item))
+
+    def barrier(self) -> None:
+        self._communicator.Barrier()
+
+    def abort(self, status: int) -> None:
+        self._communicator.Abort(status)
+
+
+def launched_size(environment: Mapping[str, str] = os.environ) -> int | None:
+    """How many processes the launcher says it started, None without a launcher."""
+    for name in SIZE_VARIABLES:
+        if environment.get(name, "").isdigit():
+            return int(environment[name])
+    # sbatch alone also sets SLURM_NTASKS for the batch script itself; only srun sets a step's task count and procid
+    if environment.get("SLURM_STEP_NUM_TASKS", "").isdigit() and "SLURM_PROCID" in environment:
+        return int(environment["SLURM_STEP_NUM_TASKS"])
+    return None
+
+
+def connect(environment: Mapping[str, str] = os.environ) -> World:
+    """The world that this process was launched into.
+
+    Raises WorldError when the launcher started N processes and MPI sees another number: then each would believe it is
+    rank 0 of 1 and all would write the same store.
+    """
+    expected = launched_size(environment)
+    if expected is None:
+        return OneRank()
+    world = MpiRanks()
+    if world.size != expected:
+        raise WorldError(
+            f"the launcher started {expected} processes but MPI ({world.library}) sees a world of {world.size}: they do "
+            "not belong together; use the mpirun of that library, or srun --mpi=pmix"
+        )
+    return world
+
+
+def owner_of_block(block: int, blocks: int, ranks: int) -> int:
+    """The rank that advances a block: contiguous, sizes differing by one at most; needs blocks >= ranks."""
+    return block * ranks // blocks
+
+
+def my_blocks(blocks: int, world: World) -> range:
+    """The blocks of this rank. Raises WorldError when there are more ranks than blocks."""
+    if world.size > blocks:
+        raise WorldError(
+            f"{world.size} ranks for {blocks} blocks of walkers: start at most {blocks} ranks, or make more blocks "
+            "(sampler.walkers_per_temperature up, run.walkers_per_block down)"
+        )
+    mine = [b for b in range(blocks) if owner_of_block(b, blocks, world.size) == world.rank]
+    return range(mine[0], mine[-1] + 1)
+
+
+def local_position(world: World) -> tuple[int, int]:
+    """(my index among the ranks of this machine, how many they are)."""
+    hosts = world.allgather(socket.gethostname())
+    return hosts[: world.rank].count(hosts[world.rank]), hosts.count(hosts[world.rank])
+
+
+def together(world: World, action: Callable[[], T]) -> T:
+    """Run `action` on every rank; if it fails on any, all ranks raise the error of the first that failed.
+
+    So an error that one rank alone meets (a file missing on one machine) ends all ranks and is told once.
+    """
+    result, failure = None, None
+    try:
+        result = action()
+    except ProtmpiError as error:
+        failure = error
+    failures = [error for error in world.allgather(failure) if error is not None]
+    if failures:
+        raise failures[0]
+    return result  # type: ignore[return-value]
+
+
+class AbortOnException:
+    """Context in which an exception on one rank ends all ranks with its traceback, instead of leaving them waiting."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, (ProtmpiError, SystemExit)) or self.world.size == 1:
+            return
+        print(f"rank {self.world.rank} of {self.world.size} on {socket.gethostname()} failed:", file=sys.stderr)
+        traceback.print_exception(kind, error, trace)
+        sys.stderr.flush()
+        self.world.abort(1)

@@ -1,0 +1,165 @@
+"""The command line of protmpi. Slow modules are imported inside the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protmpi.data.commands import app as data_commands
+from protmpi.errors import ProtmpiError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Boltzmann sampling of the parameters of small protein networks.",
+)
+app.add_typer(data_commands, name="data", help="Structures, sequences, data sets.")
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="TOML file; `protmpi config --explain` has the keys.")
+]
+StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store of a run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    store: Annotated[Path | None, typer.Option(help="Zarr store (execution.store).")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Sample: alone, or on the ranks of mpirun or srun. Give the same command again to continue."""
+    from hpc.stop import EXIT_INTERRUPTED, Stop
+    from hpc.world import AbortOnException, connect, together
+    from protmpi.config import load
+    from protmpi.display import Display
+    from protmpi.run import run as run_config
+
+    world = connect()
+    changes = [*(overrides or []), *([f"execution.store={json.dumps(str(store))}"] if store else [])]
+    with AbortOnException(world):
+        loaded = together(world, lambda: load(config, changes))
+        if not run_config(loaded, world, Stop(), Display(world.rank, loaded.execution.progress)):
+            raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def train(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Early-stopped and over-trained reference weights. Give the same command again to continue."""
+    from hpc.devices import bind
+    from hpc.stop import EXIT_INTERRUPTED, Stop
+    from hpc.world import AbortOnException, connect, together
+    from protmpi import references, tasks, weights
+    from protmpi.config import load
+
+    world = connect()
+    with AbortOnException(world):
+        loaded = together(world, lambda: load(config, overrides))
+        binding = together(world, lambda: bind(world, loaded.execution.device, loaded.execution.threads_per_rank))
+        task = together(world, lambda: tasks.build(loaded, binding.device))
+        if not together(world, weights.Parts(loaded.train.file, loaded, task).finished):
+            status = references.Status(world.rank)
+            if not references.train(loaded, task, world, Stop(), binding.device, status):
+                raise typer.Exit(EXIT_INTERRUPTED)
+            status.close()
+        if world.rank == 0:
+            references.print_table(loaded, task)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """The published networks and how many parameters they have."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from protmpi.config import PUBLISHED_NETWORKS, ModelConfig
+    from protmpi.models import build
+
+    rows = []
+    for name in PUBLISHED_NETWORKS:
+        config = ModelConfig(name=name)
+        size = build(config, length=1).layout.size
+        blocks = config.blocks if config.kind == "transformer" else 0
+        rows.append({"name": name, "kind": config.kind, "blocks": blocks, "d": config.d, "m": config.hidden,
+                     "parameters": size})  # fmt: skip
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
+    Console().print(table)
+
+
+@app.command()
+def status(store: StorePath, as_json: AsJson = False) -> None:
+    """Progress, speed and time left of a run, from its last commit."""
+    from protmpi.store.reader import Store
+
+    found = Store(store).status()
+    if as_json:
+        print(json.dumps(found))
+        return
+    rate, eta = found["steps_per_second"], found["eta_seconds"]
+    print(f"{found['store']}: {found['state']}, step {found['step']:,} of {found['steps']:,} "
+          f"({100 * found['step'] / found['steps']:.0f} %), {found['walkers']} walkers, "
+          f"{found['draws']:,} draws, {found['snapshots']:,} snapshots")  # fmt: skip
+    if rate is not None:
+        print(f"{rate:.1f} steps/s on {found['ranks']} ranks, ETA {eta:,.0f} s")
+
+
+@app.command()
+def digest(store: StorePath) -> None:
+    """sha256 of the physics content: equal for equal draws, whatever the ranks, the host or the time."""
+    from protmpi.store.reader import Store
+
+    print(Store(store).digest())
+
+
+@app.command()
+def config(
+    explain: Annotated[bool, typer.Option("--explain", help="Every key with type, default, unit and meaning.")] = False,
+    file: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="Print this file with all defaults.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Explain the keys, or check a configuration and print it in full as JSON."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from protmpi.config import explain as rows
+    from protmpi.config import load
+
+    if file is not None:
+        print(load(file, overrides).model_dump_json(indent=2))
+        return
+    if not explain:
+        raise ProtmpiError("config: give --explain, or a configuration file to check")
+    table = Table("key", "type", "default", "unit", "meaning", box=None, header_style="bold")
+    for row in rows():
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def main() -> None:
+    """Entry point: an error of the user is one line on one rank and exit status 2."""
+    try:
+        app()
+    except ProtmpiError as error:
+        if _rank() == 0:
+            print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.status)
+
+
+def _rank() -> int:
+    """Rank by the launcher's word, which holds also where MPI itself did not start."""
+    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return 0

@@ -1,0 +1,128 @@
+"""What rank 0 shows: the rank table, the cost, a progress bar with ETA, the table at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from protmpi.store.reader import Store
+
+if TYPE_CHECKING:
+    from protmpi.plan import Plan
+
+WIDTH = 120  # columns where there is no terminal to ask
+LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
+
+
+def open_console(rank: int) -> Console:
+    """The console of a rank: silent but on rank 0, plain text where nobody watches.
+
+    mpirun gives its ranks a terminal of its own, so there its own output decides.
+    """
+    watched = sys.stdout.isatty()
+    if watched and "OMPI_COMM_WORLD_SIZE" in os.environ:
+        try:
+            watched = os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))
+        except OSError:
+            watched = False
+    return Console(quiet=rank != 0, force_terminal=watched, width=None if watched else WIDTH)
+
+
+class Display:
+    """Output of one rank: rank 0 speaks, the others are silent."""
+
+    def __init__(self, rank: int, bar: bool = True) -> None:
+        self._speaks = rank == 0
+        self.console = open_console(rank)
+        self._bar = bar and self._speaks and self.console.is_terminal
+        self._progress: Progress | None = None
+        self._lost: set[int] = set()
+        self._steps = self._first = 0
+        self._began = self._line = 0.0
+
+    def start(self, plan: Plan, hosts: list[dict[str, Any]]) -> None:
+        """The rank table and what the run will cost."""
+        table = Table("rank", "host", "local", "device", "", "threads", box=None, header_style="bold")
+        for place in hosts:
+            table.add_row(*(str(place[key]) for key in
+                            ("rank", "host", "local_rank", "device", "device_name", "threads")))  # fmt: skip
+        self.console.print(table)
+        self.console.print(plan.cost(len(hosts)))
+        self._warn_of_idle_cores(hosts)
+
+    def _warn_of_idle_cores(self, hosts: list[dict[str, Any]]) -> None:
+        here = [place for place in hosts if place["host"] == hosts[0]["host"] and place["device"] == "cpu"]
+        if here:
+            used, cores = sum(place["threads"] for place in here), int(here[0]["device_name"].split()[0])
+            if used < cores:
+                self.console.print(f"{cores - used} of {cores} cores stay idle on {here[0]['host']}: start more ranks")
+
+    def begin(self, step: int, steps: int) -> None:
+        """Start the progress bar; the ETA counts from here, so that a resumed run is not thought faster than it is."""
+        self._steps, self._first, self._began, self._line = steps, step, time.monotonic(), time.monotonic()
+        if step:
+            self.console.print(f"continuing at step {step:,}")
+        if self._bar and step < steps:
+            columns = (TextColumn("steps"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("ETA"))
+            self._progress = Progress(*columns, TimeRemainingColumn(), console=self.console)
+            self._task = self._progress.add_task("steps", total=steps, completed=step)
+            self._progress.start()
+
+    def advance(self, step: int) -> None:
+        if self._progress:
+            self._progress.update(self._task, completed=step)
+        elif time.monotonic() - self._line > LINE_EVERY:
+            self._line = time.monotonic()
+            left = (self._line - self._began) * (self._steps - step) / (step - self._first)
+            self.console.print(f"step {step:,} of {self._steps:,}, ETA {left:,.0f} s")
+
+    def quarantined(self, walkers: list[int], step: int) -> None:
+        """Name walkers that have just been lost."""
+        for walker in sorted(set(walkers) - self._lost):
+            what = f"[bold red]walker {walker} left its sphere or became non-finite before step {step:,}[/]: "
+            self.console.print(what + "its draws are NaN from there, the others go on; sampler.rho is too large for "
+                               "its temperature")  # fmt: skip
+        self._lost.update(walkers)
+
+    def stopped(self, signal: str, step: int) -> None:
+        self._end_bar()
+        self.console.print(f"{signal}: committed at step {step:,}; give the same command again to continue")
+
+    def finish(self, store: Path) -> None:
+        """The table of the run, from the committed draws."""
+        self._end_bar()
+        if self._speaks:
+            self.console.print(summary(Store(store)))
+            self.console.print(f"store: {store}")
+
+    def _end_bar(self) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+def summary(store: Store) -> Table:
+    """Plain means of the measured draws by temperature; errors and the rest are the work of protmpi-analysis."""
+    first = store.first_measured["draw"]
+    slots = store.read("slot")[:, first:]
+    names = [
+        v.name for v in store.schema.variables if v.axis == "draw" and v.physics and v.name not in ("slot", "norm2")
+    ]
+    norm2 = store.read("norm2")
+    drift = np.abs(norm2 / norm2[:, :1] - 1.0)
+    table = Table("T", *(name.replace("_", " ") for name in names), "norm2 drift", box=None, header_style="bold")
+    rows = {name: store.read(name)[:, first:] for name in names}
+    for slot, temperature in enumerate(store.read("temperature")):
+        here = slots == slot
+        means = [f"{np.mean(rows[name][here]):.4f}" if here.any() else "-" for name in names]
+        largest = drift[:, first:][here].max() if here.any() else np.nan
+        table.add_row(f"{temperature:.2e}", *means, f"{largest:.1e}")
+    return table

@@ -1,0 +1,133 @@
+"""Everything about a run that is known before its first step: walkers, starts, identity, arrays, cost.
+
+Pure functions of configuration, data and weights: every rank comes to the same plan without a message.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from protmpi import weights
+from protmpi.config import Config
+from protmpi.sampling.streams import generator
+from protmpi.store.schema import Constant, Schema, Variable
+from protmpi.tasks import Task
+
+STEPS_AHEAD = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run of `config` on `task`, starting from reference `weights` (None when the start is random)."""
+
+    config: Config
+    task: Task
+    weights: weights.Weights | None
+
+    @classmethod
+    def of(cls, config: Config, task: Task) -> Plan:
+        """Raises DataError when the starting weights are missing or do not fit."""
+        random = config.sampler.start == "random"
+        return cls(config, task, None if random else weights.load(config.train.file, config, task))
+
+    @property
+    def walkers(self) -> int:
+        return self.config.sampler.n_walkers
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.walkers // self.config.run.walkers_per_block)
+
+    def walkers_of(self, blocks: range) -> range:
+        """Global indices of the walkers in some blocks."""
+        size = self.config.run.walkers_per_block
+        return range(blocks.start * size, min(blocks.stop * size, self.walkers))
+
+    def slot(self, walker: int) -> int:
+        """Temperature index of a walker: replica by replica, each a whole ladder."""
+        return walker % len(self.config.sampler.temperatures)
+
+    def start(self, walker: int) -> np.ndarray:
+        """Starting weights (P,), float32: replica r starts from reference r, or from fresh weights of its own."""
+        replica = walker // len(self.config.sampler.temperatures)
+        if self.weights is None:
+            stream = generator(self.config.run.seed, STEPS_AHEAD, walker)
+            return self.task.initial(stream).astype(np.float32)
+        chosen = self.weights.es if self.config.sampler.start == "ES" else self.weights.ot
+        return chosen[replica % len(chosen)]
+
+    @cached_property
+    def schema(self) -> Schema:
+        run = self.config.run
+        variables = (
+            Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
+            *self.task.variables,
+            Variable("kinetic_ratio", "draw", "kinetic temperature p²/M / (P - 1) over T"),
+            Variable("norm2", "draw", "squared norm |w|² of the parameters"),
+            Variable("overlap", "draw", "w·w0 / (|w| |w0|) with the starting weights w0"),
+            Variable("distance", "draw", "|w - w0| from the starting weights w0"),
+            Variable("seconds", "draw", "wall time since the draw before", "s", physics=False),
+            Variable("parameters", "snapshot", "flat parameter vector, see attribute `parameter_layout`",
+                     dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
+        )  # fmt: skip
+        return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What decides every draw; runs of equal identity continue one another."""
+        start = self.weights.content_hash() if self.weights else "random"
+        return {**self.config.physics(), "data": self.task.data_hash, "starting weights": start}
+
+    def constants(self) -> list[Constant]:
+        """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
+        temperatures = np.asarray(self.config.sampler.temperatures)
+        constants = [
+            Constant("temperature", ("ladder",), temperatures, "temperature of each slot"),
+            *self.task.constants(),
+        ]
+        for name in ("es", "ot") if self.weights else ():
+            constants += self._reference_constants(name)
+        return constants
+
+    def _reference_constants(self, name: str) -> list[Constant]:
+        import torch
+
+        parameters = getattr(self.weights, name)
+        w = torch.from_numpy(parameters)
+        observables = {**self.task.draw_observables(w), **self.task.snapshot_observables(w), "parameters": parameters}
+        observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
+        dims = {variable.name: variable.dims for variable in self.schema.variables}
+        return [
+            Constant(
+                f"{name}_{key}", ("reference", *dims[key]), value, f"{key} of the {name.upper()} reference weights"
+            )
+            for key, value in observables.items()
+        ]
+
+    def attributes(self, hosts: list[dict[str, Any]]) -> dict[str, Any]:
+        """Root attributes of the store."""
+        packages = ("protmpi", "torch", "numpy", "zarr", "mpi4py")
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "identity": self.identity,
+            "parameter_layout": self.task.layout.to_json(),
+            "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+            "hosts": hosts,
+        }
+
+    def cost(self, ranks: int) -> str:
+        """One line: what the run will cost."""
+        c = self.config
+        gradients = (2 if c.sampler.scheme == "double" else 1) * c.run.steps * self.walkers
+        return (
+            f"{self.walkers} walkers x {c.run.steps:,} steps = {gradients:.3g} gradients of {c.model.name} "
+            f"({self.task.layout.size:,} parameters) on {ranks} rank{'s' if ranks > 1 else ''}; store: "
+            f"{self.schema.draws:,} draws, {self.schema.snapshots:,} snapshots, "
+            f"{self.schema.bytes() / 1e9:.3g} GB in {self.schema.files():,} files"
+        )

@@ -1,0 +1,190 @@
+"""Early-stopped (ES) and over-trained (OT) weights, the starting points and yardsticks of sampling.
+
+Stage one: independent initialisations, each stopped where its validation energy is lowest; the mean of their squared
+norms is Q. Stage two: reference models, ES where |w|² first reaches Q, OT where training energy and error have
+saturated (METHOD section 9). Runs are dealt to the ranks. Each saves a part file of its own every few seconds, so
+that a stopped training goes on where it was when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from hpc.stop import Stop
+from hpc.world import World
+from protmpi import weights
+from protmpi.config import Config
+from protmpi.display import LINE_EVERY, open_console
+from protmpi.tasks import Task
+from protmpi.training import Trainer
+
+SATURATED = 0.01  # training has saturated when energy and error fall by less than this share within `patience` epochs
+SAVE_EVERY = 20.0  # seconds between two saves of a part file
+
+Report = Callable[[str], None]
+"""Shows one line of progress."""
+
+
+class Status:
+    """One line on rank 0 that says where training stands: live on a terminal, now and then in a log."""
+
+    def __init__(self, rank: int) -> None:
+        self._console = open_console(rank)
+        self._live = self._console.status("training") if rank == 0 and self._console.is_terminal else None
+        self._last = 0.0
+        if self._live:
+            self._live.start()
+
+    def __call__(self, line: str) -> None:
+        if self._live:
+            self._live.update(line)
+        elif time.monotonic() - self._last > LINE_EVERY:
+            self._last = time.monotonic()
+            self._console.print(line)
+
+    def close(self) -> None:
+        if self._live:
+            self._live.stop()
+
+
+def print_table(config: Config, task: Task) -> None:
+    """Energies and errors of the reference weights."""
+    found = weights.load(config.train.file, config, task)
+    table = Table("weights", "epoch", "|w|²", "U train", "U val", "error train", "error val", box=None)
+    for name, parameters, epochs in (("ES", found.es, found.es_epoch), ("OT", found.ot, found.ot_epoch)):
+        values = task.draw_observables(torch.from_numpy(parameters))
+        for row, w in enumerate(parameters):
+            columns = ("energy", "val_energy", "train_error", "val_error")
+            table.add_row(f"{name} {row + 1}", str(epochs[row]), f"{np.sum(w.astype(np.float64) ** 2):.1f}",
+                          *(f"{values[column][row]:.4f}" for column in columns))  # fmt: skip
+    console = open_console(0)
+    console.print(table)
+    console.print(f"weights: {config.train.file}")
+
+
+@dataclass
+class EarlyStopping:
+    """Stage one: keeps the weights of the lowest validation energy."""
+
+    trainer: Trainer
+    marks: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def epoch(self) -> None:
+        self.trainer.run_epoch()
+        curve = self.trainer.curves["val_energy"]
+        if curve and self.trainer.epoch % self.trainer.config.eval_every == 0 and curve[-1] == min(curve):
+            self.marks = {"ES": self.trainer.w[0].cpu().numpy().copy(), "ES.epoch": np.asarray(self.trainer.epoch)}
+
+    def done(self) -> bool:
+        c = self.trainer.config
+        best = int(self.marks.get("ES.epoch", 0))
+        return self.trainer.epoch >= c.max_epochs or self.trainer.epoch - best >= c.patience
+
+    def headline(self) -> str:
+        return f"epoch {self.trainer.epoch}, best at {int(self.marks.get('ES.epoch', 0))}{_losses(self.trainer)}"
+
+
+@dataclass
+class Reference:
+    """Stage two: ES where |w|² first reaches `norm2`, OT where training has saturated."""
+
+    trainer: Trainer
+    norm2: float
+    marks: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def _mark_es(self) -> None:
+        if "ES" not in self.marks and self.trainer.norm2 >= self.norm2:
+            self.marks["ES"] = self.trainer.w[0].cpu().numpy().copy()
+            self.marks["ES.epoch"] = np.asarray(self.trainer.epoch + 1)
+
+    def epoch(self) -> None:
+        self.trainer.run_epoch(self._mark_es)
+
+    def done(self) -> bool:
+        """Ends at `over_epochs` or at saturation. A run that never reaches the norm is stopped there too."""
+        trainer, c = self.trainer, self.trainer.config
+        saturated = "ES" in self.marks and _saturated(trainer.curves, c.patience)
+        if trainer.epoch < c.over_epochs and not saturated:
+            return False
+        weights, epoch = trainer.w[0].cpu().numpy().copy(), np.asarray(trainer.epoch)
+        self.marks |= {"OT": weights, "OT.epoch": epoch}
+        if "ES" not in self.marks:
+            self.marks |= {"ES": weights, "ES.epoch": epoch}
+        return True
+
+    def headline(self) -> str:
+        found = f"ES at {int(self.marks['ES.epoch'])}" if "ES" in self.marks else f"|w|² {self.trainer.norm2:.0f}"
+        return f"epoch {self.trainer.epoch}, {found}{_losses(self.trainer)}"
+
+
+def _losses(trainer: Trainer) -> str:
+    c = trainer.curves
+    return f", U {c['train_energy'][-1]:.3f} train {c['val_energy'][-1]:.3f} val" if c["epoch"] else ""
+
+
+def _saturated(curves: dict[str, list[float]], patience: int) -> bool:
+    """Whether training energy and error fell by less than SATURATED within the last `patience` epochs."""
+    epochs = np.asarray(curves["epoch"])
+    if not len(epochs) or epochs[-1] < 2 * patience:
+        return False
+    recent = epochs > epochs[-1] - patience
+    before = (epochs > epochs[-1] - 2 * patience) & ~recent
+    if not (recent.any() and before.any()):
+        return False
+    means = {name: np.asarray(curves[name]) for name in ("train_energy", "train_error")}
+    return all(bool(c[recent].mean() > (1.0 - SATURATED) * c[before].mean()) for c in means.values())
+
+
+def train(config: Config, task: Task, world: World, stop: Stop, device: str, report: Report) -> bool:
+    """Both stages; writes `train.file` on rank 0. Collective. False when a signal stopped it early."""
+    file, c = config.train.file, config.train
+    parts = weights.Parts(file, config, task)
+
+    def fresh(stage: int, run: int) -> Trainer:
+        return Trainer.start(task, c, config.model.d, (stage, run), device)
+
+    for run in range(world.rank, c.inits, world.size):
+        _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, f"run {run + 1}/{c.inits}", report)
+    if any(world.allgather(stop.received)):
+        return False
+    inits = [parts.read("init", run) for run in range(c.inits)]
+    norm2 = float(np.mean([np.sum(part["ES"].astype(np.float64) ** 2) for part in inits]))
+
+    for run in range(world.rank, c.references, world.size):
+        name = f"reference {run + 1}/{c.references}"
+        _follow(Reference(fresh(2, run), norm2), parts.path("reference", run), parts, stop, name, report)
+    if any(world.allgather(stop.received)):
+        return False
+    if world.rank == 0:
+        parts.assemble(inits, [parts.read("reference", run) for run in range(c.references)], norm2)
+    world.barrier()
+    return True
+
+
+def _follow(
+    run: EarlyStopping | Reference, path: Path, parts: weights.Parts, stop: Stop, name: str, report: Report
+) -> None:
+    """Advance one run to its end or to a stop signal, saving it now and then."""
+    if path.exists():
+        stored = parts.load(path)
+        run.marks = {key.removeprefix("mark."): value for key, value in stored.items() if key.startswith("mark.")}
+        run.trainer.restore(stored)
+    saved = time.monotonic()
+    while not run.done() and stop.received is None:
+        run.epoch()
+        report(f"{name}: {run.headline()}")
+        if time.monotonic() - saved > SAVE_EVERY:
+            parts.save(path, _arrays(run))
+            saved = time.monotonic()
+    parts.save(path, _arrays(run))
+
+
+def _arrays(run: EarlyStopping | Reference) -> dict[str, np.ndarray]:
+    return {**run.trainer.state(), **{f"mark.{name}": value for name, value in run.marks.items()}}

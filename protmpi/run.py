@@ -1,0 +1,101 @@
+"""The whole run on one screen. One rank or a thousand: the same text."""
+
+from __future__ import annotations
+
+from hpc.devices import bind
+from hpc.stop import Stop
+from hpc.world import World, my_blocks, together
+from protmpi import tasks
+from protmpi.config import Config
+from protmpi.display import Display
+from protmpi.ensemble import Ensemble
+from protmpi.errors import SamplingError, StoreError
+from protmpi.plan import Plan
+from protmpi.store import commit, writer
+from protmpi.store.reader import Store
+from protmpi.store.writer import Writer
+
+
+def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
+    """Sample until `run.steps`, continuing where the store ends. Collective. False when a signal stopped it early.
+
+    Raises ProtmpiError on every rank alike when the configuration, the data or the store do not allow the run.
+    """
+    binding = together(world, lambda: bind(world, config.execution.device, config.execution.threads_per_rank))
+    task = together(world, lambda: tasks.build(config, binding.device))
+    plan = together(world, lambda: Plan.of(config, task))
+    blocks = together(world, lambda: my_blocks(plan.blocks, world))
+    hosts = [place.to_json() for place in world.allgather(binding)]
+    display.start(plan, hosts)
+    together(world, lambda: prepare_store(plan, hosts, world))
+    world.barrier()
+
+    ensemble = Ensemble(plan, blocks, binding.device)
+    store = Writer(config.execution.store, plan.schema, ensemble.walkers, world)
+    resume(ensemble, config)
+    display.begin(ensemble.step, config.run.steps)
+    while ensemble.step < config.run.steps:
+        explore(ensemble, config)
+        record(ensemble, store, config)
+        stopping = stop.requested(world)
+        if stopping or store.chunk_is_full() or ensemble.step == config.run.steps:
+            quarantine(ensemble, world, display)
+            store.commit(ensemble.step, ensemble.checkpoint())
+        display.advance(ensemble.step)
+        if stopping:
+            display.stopped(stopping, ensemble.step)
+            return False
+    display.finish(config.execution.store)
+    return True
+
+
+def explore(ensemble: Ensemble, config: Config) -> None:
+    """Advance all walkers to the next draw."""
+    if ensemble.step == 0:
+        ensemble.initialise()
+    every = config.run.record_every
+    goal = min(config.run.steps, (ensemble.step // every + 1) * every)
+    ensemble.explore(goal - ensemble.step)
+
+
+def record(ensemble: Ensemble, store: Writer, config: Config) -> None:
+    """Append a draw, and a snapshot where one is due."""
+    if ensemble.step % config.run.record_every == 0:
+        store.append("draw", ensemble.draw())
+    if ensemble.step % config.run.snapshot_every == 0:
+        store.append("snapshot", ensemble.snapshot())
+
+
+def quarantine(ensemble: Ensemble, world: World, display: Display) -> None:
+    """Name the walkers that are no longer finite; the others go on."""
+    lost = [w for w, finite in zip(ensemble.walkers, ensemble.finite(), strict=True) if not finite]
+    everywhere = sorted(walker for ranks in world.allgather(lost) for walker in ranks)
+    display.quarantined(everywhere, ensemble.step)
+    if len(everywhere) == ensemble.plan.walkers:
+        raise SamplingError(f"all {len(everywhere)} walkers left their spheres before step {ensemble.step}: "
+                            "sampler.rho is too large, take a tenth of it and a fresh --store")  # fmt: skip
+
+
+def prepare_store(plan: Plan, hosts: list[dict[str, object]], world: World) -> None:
+    """Create the store, or check that the one there is of this run and lengthen it if more steps are wanted."""
+    path = plan.config.execution.store
+    if world.rank != 0:
+        return
+    if not path.exists():
+        writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
+        return
+    found = Store(path)
+    old = found.attributes["identity"]
+    changed = [f"{key} {old.get(key)} -> {value}" for key, value in plan.identity.items() if old.get(key) != value]
+    if changed:
+        raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
+    if plan.schema.steps > found.schema.steps:
+        writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+
+
+def resume(ensemble: Ensemble, config: Config) -> None:
+    """Put the walkers where the last commit left them."""
+    last = commit.last_record(config.execution.store)
+    if last:
+        state = writer.read_checkpoint(config.execution.store, last["checkpoint"], ensemble.walkers)
+        ensemble.restore(last["step"], state)

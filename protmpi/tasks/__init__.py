@@ -1,0 +1,57 @@
+"""What is sampled: a task is data + network + loss. A sampler sees only `gradient`; a run also the observables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from protmpi.config import Config
+from protmpi.models.layout import Layout
+from protmpi.store.schema import Constant, Variable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from protmpi.models.layers import Dropout
+
+
+class Task(Protocol):
+    """Energy U(w) of W walkers at once, w (W, P), and what is measured on them."""
+
+    layout: Layout
+    data_hash: str
+    train_size: int
+    """Samples that a mini-batch is drawn from."""
+
+    variables: list[Variable]
+    """What `draw_observables` and `snapshot_observables` return, for the store."""
+
+    def initial(self, random: np.random.Generator) -> np.ndarray:
+        """Fresh weights (P,)."""
+
+    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+        """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
+
+    def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Full-batch energy and error (W,), float64, on "train", "val" or "test"."""
+
+    def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
+        """Cheap observables, (W,) each; `energy` is the full-batch training energy."""
+
+    def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
+        """Costly observables, (W, ...) each."""
+
+    def constants(self) -> list[Constant]:
+        """What the analysis needs beside the draws."""
+
+
+def build(config: Config, device: torch.device | str = "cpu") -> Task:
+    """The task of the section `[data]` with the network of `[model]`.
+
+    Raises DataError when the data set is missing, damaged or does not fit.
+    """
+    from protmpi.tasks.folding import Folding
+
+    return Folding.from_config(config, device)

@@ -1,0 +1,169 @@
+"""Weights files (HDF5): reference weights with their learning curves, and the part files of a training in progress."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from protmpi.config import Config
+from protmpi.errors import DataError
+from protmpi.tasks import Task
+
+SCHEMA = "protmpi-weights-1"
+CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "norm2")
+LARGEST = 2**31  # bytes of one array: far above any network of this program, far below what would fill a machine
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Reference weights: ES and OT of shape (references, P), float32, and their epochs."""
+
+    es: np.ndarray
+    ot: np.ndarray
+    es_epoch: np.ndarray
+    ot_epoch: np.ndarray
+
+    def content_hash(self) -> str:
+        """sha256 of the weights themselves."""
+        return hashlib.sha256(self.es.tobytes() + self.ot.tobytes()).hexdigest()
+
+
+def identity(config: Config, task: Task) -> dict[str, str]:
+    """What a weights file belongs to: its network, its training and its data."""
+    resolved = config.model_dump(mode="json")
+    training = {name: value for name, value in resolved["train"].items() if name != "file"}
+    return {
+        "schema": SCHEMA,
+        "model": json.dumps(resolved["model"], sort_keys=True),
+        "train": json.dumps(training, sort_keys=True),
+        "data_hash": task.data_hash,
+    }
+
+
+def load(path: Path, config: Config, task: Task) -> Weights:
+    """Read a weights file and check that it fits the network and the data.
+
+    Raises DataError when it is missing, damaged or belongs to another network or data set.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
+    arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
+    try:
+        found = Weights(arrays["references/ES"], arrays["references/OT"],
+                        arrays["references/ES_epoch"], arrays["references/OT_epoch"])  # fmt: skip
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]} is missing; delete the file and train again") from None
+    for name, weights in (("ES", found.es), ("OT", found.ot)):
+        if weights.ndim != 2 or weights.shape[1] != task.layout.size or not len(weights):
+            raise DataError(f"{path}: {name} has shape {weights.shape}, the network has {task.layout.size} parameters")
+        if not np.isfinite(weights).all():
+            raise DataError(f"{path}: {name} has values that are not finite; delete the file and train again")
+    return found
+
+
+class Parts:
+    """Part files `FILE.parts/init-0.h5`, one per run, each written by one rank, and the final file made of them."""
+
+    def __init__(self, file: Path, config: Config, task: Task) -> None:
+        self.file, self._identity = file, identity(config, task)
+        self._folder = file.with_name(file.name + ".parts")
+        self._layout = json.dumps(task.layout.to_json())
+
+    def finished(self) -> bool:
+        """Whether the final file is there already. Raises DataError when it comes from another configuration."""
+        if not self.file.exists():
+            return False
+        _read(self.file, self._identity)
+        return True
+
+    def path(self, stage: str, run: int) -> Path:
+        return self._folder / f"{stage}-{run}.h5"
+
+    def save(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
+        _write(path, self._identity, arrays)
+
+    def load(self, path: Path) -> dict[str, np.ndarray]:
+        return _read(path, self._identity)
+
+    def read(self, stage: str, run: int) -> dict[str, np.ndarray]:
+        """The marks and curves of a finished run."""
+        stored = self.load(self.path(stage, run))
+        return {name.removeprefix("mark."): value for name, value in stored.items()}
+
+    def assemble(self, inits: list[dict[str, Any]], references: list[dict[str, Any]], norm2: float) -> None:
+        """Write the final file, then drop the parts that it holds."""
+        arrays: dict[str, np.ndarray] = {"norm2": np.asarray(norm2), "inits/ES": _stack(inits, "ES", np.float32)}
+        arrays["inits/ES_epoch"] = _stack(inits, "ES.epoch", np.int64)
+        for mark in ("ES", "OT"):
+            arrays[f"references/{mark}"] = _stack(references, mark, np.float32)
+            arrays[f"references/{mark}_epoch"] = _stack(references, f"{mark}.epoch", np.int64)
+        for stage, runs in (("inits", inits), ("references", references)):
+            for index, run in enumerate(runs):
+                for name in CURVES:
+                    arrays[f"{stage}/curves/{index}/{name}"] = run[f"curve.{name}"]
+        _write(self.file, {**self._identity, "layout": self._layout}, arrays)
+        for part in self._folder.glob("*-*.h5"):
+            part.unlink()
+        self._folder.rmdir()
+
+
+def _stack(runs: list[dict[str, Any]], name: str, dtype: type) -> np.ndarray:
+    return np.stack([run[name] for run in runs]).astype(dtype)
+
+
+def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]) -> None:
+    """Write under a temporary name, force it to the disk, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with h5py.File(draft, "w") as file:
+        file.attrs.update(attributes)
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
+        file.flush()
+    with draft.open("rb") as written:
+        os.fsync(written.fileno())
+    draft.rename(path)
+
+
+def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
+    """All arrays of a file whose attributes are the expected ones. Sizes and types are checked before reading."""
+    arrays: dict[str, np.ndarray] = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.dtype.kind not in "fiu" or item.size * item.dtype.itemsize > LARGEST:
+                raise DataError(f"{path}: {name} has type {item.dtype} and {item.size} entries, numbers are expected")
+            arrays[name] = np.asarray(item[()])
+
+    try:
+        with h5py.File(path, "r") as file:
+            for name, value in expected.items():
+                found = file.attrs.get(name)
+                if found != value:
+                    other = f"another {_subject(name)}: {_difference(found, value)}"
+                    raise DataError(f"{path}: belongs to {other}; choose another train.file, or delete it")
+            file.visititems(collect)
+    except OSError as error:
+        raise DataError(f"{path}: not a readable HDF5 file ({error})") from None
+    return arrays
+
+
+def _subject(name: str) -> str:
+    return {"schema": "version of this program", "model": "network", "train": "training"}.get(name, "data set")
+
+
+def _difference(found: Any, wanted: str) -> str:
+    """The keys that differ, old -> new."""
+    try:
+        old, new = json.loads(found), json.loads(wanted)
+        changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+        return ", ".join(changed) or f"{found} -> {wanted}"
+    except (TypeError, ValueError, AttributeError):
+        return f"{str(found)[:12]} -> {wanted[:12]}"

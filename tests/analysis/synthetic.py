@@ -1,0 +1,97 @@
+"""Synthetic stores with known answers, made with the writer of the real run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import lfilter
+
+from protmpi.store.schema import Axis, Constant, Schema, Variable
+from protmpi.store.writer import Writer, create
+
+RECORD_EVERY = 100
+DRAWS_PER_SNAPSHOT = 10
+BURN_IN_DRAWS = 10
+LADDER = np.array([1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4])
+"""The temperatures of configs/demo.toml's default."""
+
+
+class OneRank:
+    """The world of a serial run."""
+
+    rank, size = 0, 1
+
+    def allgather(self, item: Any) -> list[Any]:
+        return [item]
+
+    def barrier(self) -> None:
+        pass
+
+
+def ar1(phi: float, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Stationary AR(1) series along the last axis, mean 0, variance 1, autocorrelation phi^t."""
+    kicks = rng.normal(size=shape) * np.sqrt(1 - phi**2)
+    kicks[..., :1] /= np.sqrt(1 - phi**2)
+    return np.asarray(lfilter([1.0], [1.0, -phi], kicks, axis=-1))
+
+
+def ar1_error(phi: float, draws: int) -> float:
+    """Exact standard error of the mean of `draws` values of `ar1`."""
+    lag = np.arange(1, draws)
+    return float(np.sqrt((1 + 2 * np.sum((1 - lag / draws) * phi**lag)) / draws))
+
+
+def write_store(
+    path: Path,
+    temperature: np.ndarray,
+    energy: np.ndarray,
+    *,
+    slot: np.ndarray | None = None,
+    planned_draws: int | None = None,
+    references: dict[str, np.ndarray] | None = None,
+    **observables: np.ndarray,
+) -> Path:
+    """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
+
+    Observables named test_... are over (walker, snapshot). Without `slot` walkers stay at their temperatures.
+    """
+    walkers, draws = energy.shape
+    if slot is None:
+        slot = np.broadcast_to((np.arange(walkers) % temperature.size)[:, None], energy.shape)
+    norm2 = observables.pop("norm2", np.full(energy.shape, 1785.0))
+    rows = {"slot": slot, "energy": energy, "norm2": norm2, "seconds": np.ones_like(energy), **observables}
+    units = {"energy": "nats", "norm2": "", "seconds": "s"}
+    variables = tuple(
+        Variable(
+            name,
+            "snapshot" if name.startswith("test_") else "draw",
+            name.replace("_", " "),
+            units.get(name, ""),
+            "int32" if name == "slot" else "float64",
+            physics=name != "seconds",
+        )
+        for name in rows
+    )
+    schema = Schema(
+        walkers=walkers,
+        steps=(planned_draws or draws) * RECORD_EVERY,
+        record_every=RECORD_EVERY,
+        snapshot_every=RECORD_EVERY * DRAWS_PER_SNAPSHOT,
+        draws_per_chunk=max(1, draws),
+        variables=variables,
+    )
+    constants = [Constant("temperature", ("ladder",), temperature, "temperature of each slot", "nats")]
+    constants += [Constant(name, ("reference",), v, name, "") for name, v in (references or {}).items()]
+    config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY}}
+    create(path, schema, constants, {"config": config})
+    writer = Writer(path, schema, range(walkers), OneRank())
+    axes: tuple[Axis, ...] = ("draw", "snapshot")
+    for axis in axes:
+        columns = {v.name: rows[v.name].T for v in variables if v.axis == axis}
+        for values in zip(*columns.values(), strict=True):
+            writer.append(axis, dict(zip(columns, values, strict=True)))
+    if draws:
+        writer.commit(draws * RECORD_EVERY, {"w": np.zeros((walkers, 1))})
+    return path
