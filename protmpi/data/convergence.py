@@ -18,7 +18,6 @@ EXCHANGES = 2_000
 ENERGY_BINS = 64
 LAGS = 10
 PAIRS = 20_000
-ORDERED_BELOW = 2.0               # freezing temperatures; plain Metropolis is trusted from here up
 METROPOLIS_WALKERS, METROPOLIS_SWEEPS = 128, 1_000
 SMALLEST_P, LARGEST_Z, FEWEST_ROUND_TRIPS, SMALLEST_VISITS = 0.002, 3.5, 0.5, 0.5
 
@@ -49,8 +48,9 @@ def measure(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.Se
     identity = [_pair_identity(run.sequences, random) for run in runs]
     measured["identity_mean"] = np.array([values.mean() for values in identity])
     measured["identity_std"] = np.array([values.std() for values in identity])
-    measured["energy_autocorrelation"] = np.stack([
-        _autocorrelation(values, run.walkers) for values, run in zip(energy, runs, strict=True)])
+    along = [_along_walkers(values, run) for values, run in zip(energy, runs, strict=True)]
+    measured["energy_autocorrelation"] = np.stack([correlation for correlation, _ in along])
+    measured["identity_along_walker"] = np.stack([identity for _, identity in along])
     measured["run"] = np.repeat(np.arange(len(runs)), [len(run.sequences) for run in runs])
     measured["walker"] = np.concatenate([run.walkers for run in runs])
     measured["freezing_temperature"] = np.array(problem.freezing_temperature)
@@ -145,16 +145,15 @@ def _frequencies(groups: np.ndarray, letters: np.ndarray, bins: np.ndarray, leng
 
 def _metropolis(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence,
                 pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
-    """Mean energy of the first run's coldest rung above freezing, against plain Metropolis from random sequences."""
+    """Mean energy of the first run's hottest rung, where Metropolis forgets, against plain Metropolis from random."""
     ladder, tally = runs[0].ladder, runs[0].tally
-    hot = 1 / ladder.inverse_temperatures >= ORDERED_BELOW * problem.freezing_temperature
-    rung = int(np.nonzero(hot)[0].max())
+    hottest = ladder.single(0)
     crowd = Walkers(problem, METROPOLIS_WALKERS, seed, pool)
-    crowd.advance(ladder.single(rung), METROPOLIS_SWEEPS)
-    plain = crowd.advance(ladder.single(rung), METROPOLIS_SWEEPS)
+    crowd.advance(hottest, METROPOLIS_SWEEPS)
+    plain = crowd.advance(hottest, METROPOLIS_SWEEPS)
     expected, expected_error = _mean_and_error(plain.energy_sums[:, 0], plain.visits[:, 0])
-    mean, error = _mean_and_error(tally.energy_sums[:, rung], tally.visits[:, rung])
-    return {"metropolis_temperature": np.array(1 / ladder.inverse_temperatures[rung]),
+    mean, error = _mean_and_error(tally.energy_sums[:, 0], tally.visits[:, 0])
+    return {"metropolis_temperature": np.array(1 / ladder.inverse_temperatures[0]),
             "metropolis_energy": np.array(expected), "tempering_energy": np.array(mean),
             "metropolis_z": np.array((mean - expected) / max(np.hypot(error, expected_error), np.finfo(float).tiny))}
 
@@ -172,11 +171,14 @@ def _pair_identity(sequences: np.ndarray, random: np.random.Generator) -> np.nda
     return (sequences[first] == sequences[second]).mean(axis=1)
 
 
-def _autocorrelation(values: np.ndarray, walkers: np.ndarray) -> np.ndarray:
-    """Correlation of the energies of one walker's sequences, the lag counted in sequences: (LAGS + 1,), nan if none."""
-    centred, result = values - values.mean(), np.full(LAGS + 1, np.nan)
+def _along_walkers(values: np.ndarray, run: TemperingRun) -> tuple[np.ndarray, np.ndarray]:
+    """Energy autocorrelation and pair identity of one walker's sequences (LAGS + 1,), lag in sequences, nan if none."""
+    centred, walkers, sequences = values - values.mean(), run.walkers, run.sequences
+    correlation, identity = np.full(LAGS + 1, np.nan), np.full(LAGS + 1, np.nan)
     for lag in range(min(LAGS + 1, len(values))):
-        same = walkers[lag:] == walkers[:len(walkers) - lag]
+        earlier, later = slice(0, len(values) - lag), slice(lag, None)
+        same = walkers[earlier] == walkers[later]
         if same.any() and values.var() > 0:
-            result[lag] = np.mean((centred[lag:] * centred[:len(centred) - lag])[same]) / values.var()
-    return result
+            correlation[lag] = np.mean((centred[earlier] * centred[later])[same]) / values.var()
+            identity[lag] = np.mean((sequences[earlier] == sequences[later])[same])
+    return correlation, identity

@@ -4,9 +4,10 @@ A walker moves over a ladder of temperatures, from a hot one where it forgets it
 the target: p(s, k) ∝ exp(-E(s)/T_k + g_k). The rungs and the weights g are learned, then frozen, so that production
 samples exactly this law (Marinari and Parisi 1992; ladder of equal steps in std(E) d(1/T)).
 
-Sequences are taken at fixed times, from all walkers that are then at the target. One sequence per round trip target ->
-top -> target would be more independent, but biased: trips that stay long in a deep minimum would count as much as short
-ones. Instead the time between takes is such that, on average, a walker makes `ROUND_TRIPS_PER_SEQUENCE` between two.
+Sequences are taken at fixed times, from all walkers that are then at the target. One sequence from each round trip
+target -> top -> target would be more independent, but biased: a trip that stays long in a deep minimum would count as
+much as a short one. Instead the takes are so far apart that there are about `ROUND_TRIPS_PER_SEQUENCE` as many round
+trips as sequences, and what correlation is left along a walker is measured (data.convergence).
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from protmpi.errors import DataError
 
 WALKERS = 128
 WALKERS_PER_THREAD_CALL = 8
-TOP = 2.2                        # hottest rung, in freezing temperatures: there sequences decorrelate in tens of sweeps
-TOP_OVER_TARGET = 1.5            # and never nearer to the target than this
-RUNG_STEP = 1.0                  # std(E) times the step in 1/T between rungs: neighbours then swap about half the time
+TOP = 2.2                  # hottest rung, in freezing temperatures of a random-energy model ...
+TOP_OVER_TARGET = 1.5      # ... never nearer to the target than this ...
+HOTTER, FORGOTTEN = 1.15, 0.04   # ... and raised by a factor while sequences keep this excess identity with their past
+RUNG_STEP = 1.0            # std(E) times the step in 1/T between rungs: about half of the moves between them succeed
 ANNEALING_STEPS, ANNEALING_SWEEPS = 40, 100
-FIRST_ROUND, LONGEST_ROUND = 250, 16_000   # sweeps of a learning round, doubled each time
-FLAT = 0.7                       # learning ends when every rung has this share of its due visits ...
-ROUND_TRIPS_LEARNED = 2          # ... and a walker made this many round trips in the round
+FIRST_ROUND, MOST_LEARNING = 250, 32_000   # sweeps of the first learning round, and of all together
+REACHED = 0.1              # a rung counts as reached with this share of its due visits
+FLAT = 0.7                 # learning ends when every rung has this share ...
+ROUND_TRIPS_LEARNED = 2    # ... and a walker made this many round trips in the round
 ROUND_TRIPS_PER_SEQUENCE = 1.0
 MAX_SWEEPS_PER_SEQUENCE = 2_200  # where the landscape is so glassy that round trips hardly happen
 
@@ -139,37 +142,53 @@ def spaced_ladder(crowd: Walkers, temperature: float) -> Ladder:
     The first weights are the thermodynamic integral g = int <E> d(1/T) of the annealed energies.
     """
     hottest = max(TOP * crowd.problem.freezing_temperature, TOP_OVER_TARGET * temperature)
+    while not _forgets(crowd, hottest):
+        hottest *= HOTTER
     fine = np.linspace(1 / hottest, 1 / temperature, ANNEALING_STEPS)
-    means, deviations = np.empty(ANNEALING_STEPS), np.empty(ANNEALING_STEPS)
+    means = np.empty(ANNEALING_STEPS)
     for step, inverse_temperature in enumerate(fine):
         tally = crowd.advance(Ladder(np.array([inverse_temperature]), np.zeros(1)), ANNEALING_SWEEPS)
         means[step] = tally.energy_sums.sum() / tally.visits.sum()
-        deviations[step] = crowd.energies.std()
-    distance, integral = _cumulative(deviations, fine), _cumulative(means, fine)
+    # std(E)² = -d<E>/d(1/T)
+    steps = np.sqrt(np.maximum(-np.diff(means) * np.diff(fine), 1e-6))
+    distance = np.concatenate([[0.0], np.cumsum(steps)])
+    integral = np.concatenate([[0.0], np.cumsum(np.diff(fine) * (means[1:] + means[:-1]) / 2)])
     rungs = max(2, 1 + math.ceil(distance[-1] / RUNG_STEP))
-    places = np.interp(np.linspace(0, distance[-1], rungs), distance, fine) if distance[-1] > 0 else fine[[0, -1]]
+    places = np.interp(np.linspace(0, distance[-1], rungs), distance, fine)
     crowd.rungs = np.arange(crowd.count) % rungs
     return Ladder(places, np.interp(places, fine, integral))
 
 
-def _cumulative(values: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0.0], np.cumsum(np.diff(x) * (values[1:] + values[:-1]) / 2)])
+def _forgets(crowd: Walkers, temperature: float) -> bool:
+    """True where a walker's sequence, after as many sweeps as an annealing step has, is no more like its former self
+    than like another walker's."""
+    ladder = Ladder(np.array([1 / temperature]), np.zeros(1))
+    crowd.advance(ladder, ANNEALING_SWEEPS)
+    before = crowd.sequences.copy()
+    crowd.advance(ladder, ANNEALING_SWEEPS)
+    own = np.mean(before == crowd.sequences)
+    others = np.mean([np.mean(np.roll(before, shift, axis=0) == crowd.sequences) for shift in range(1, 9)])
+    return bool(own - others < FORGOTTEN)
 
 
 def learn(crowd: Walkers, ladder: Ladder, report: Report) -> tuple[Ladder, Tally, int]:
-    """Weights by rounds of doubling length, g_k <- g_k - log(visits_k), until all rungs are visited alike."""
+    """Weights in rounds, g_k <- g_k - log(visits_k), until all rungs are visited alike.
+
+    A round is twice as long as the last one once every rung gets its visits; before, short rounds learn faster.
+    """
     sweeps, total = FIRST_ROUND, 0
     while True:
-        report("learning", min(1.0, total / (2 * LONGEST_ROUND)))
+        report("learning", min(1.0, total / MOST_LEARNING))
         tally = crowd.advance(ladder, sweeps)
         total += sweeps
         share = tally.visits.sum(axis=0) / tally.visits.sum() * ladder.rungs
         # a rung hardly visited is raised by a bounded amount, for its share is not known
-        ladder = replace(ladder, weights=ladder.weights - np.log(np.maximum(share, 1 / 30)))
+        ladder = replace(ladder, weights=ladder.weights - np.log(np.maximum(share, REACHED / 2)))
         settled = share.min() > FLAT and tally.round_trips.mean() >= ROUND_TRIPS_LEARNED
-        if settled or sweeps >= LONGEST_ROUND:
+        if settled or total >= MOST_LEARNING:
             return ladder, tally, total
-        sweeps *= 2
+        if share.min() > REACHED:
+            sweeps = min(2 * sweeps, MOST_LEARNING - total)
 
 
 def produce(crowd: Walkers, ladder: Ladder, count: int, interval: int, learning_sweeps: int,

@@ -87,13 +87,13 @@ class Block:
 
     def observables(self) -> dict[str, np.ndarray]:
         """Geometry and thermostat, (W,) float64 each."""
-        s = self.state
-        kinetic = dot(s.momentum, s.momentum / s.mass) / ((self.layout.size - 1) * self.thermostat.temperature)
-        norm2 = dot(s.position, s.position)
-        overlap = dot(s.position, self.start) / (norm2 * self.norm2).sqrt()
-        distance = dot(s.position - self.start, s.position - self.start).sqrt()
+        w, p, start = self.state.position.double(), self.state.momentum.double(), self.start.double()
+        kinetic = dot(p, p / self.state.mass) / ((self.layout.size - 1) * self.thermostat.temperature)
+        norm2 = dot(w, w)
+        overlap = dot(w, start) / (norm2 * dot(start, start)).sqrt()
+        distance = dot(w - start, w - start).sqrt()
         columns = {"kinetic_ratio": kinetic, "norm2": norm2, "overlap": overlap, "distance": distance}
-        return {name: column.squeeze(1).double().cpu().numpy() for name, column in columns.items()}
+        return {name: column.squeeze(1).cpu().numpy() for name, column in columns.items()}
 
     def checkpoint(self) -> dict[str, np.ndarray]:
         """Everything the walkers need to go on bit for bit: arrays (W, ...)."""

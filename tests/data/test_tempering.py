@@ -149,6 +149,7 @@ def verdicts(problem, temperatures):
         measured = convergence.measure(problem, runs, seeds[2], pool)
     assert measured["visits"].shape == measured["weights"].shape == measured["temperatures"].shape
     assert measured["energy_autocorrelation"][:, 0] == pytest.approx(1)
+    assert measured["identity_along_walker"][:, 0] == pytest.approx(1)
     return {check.name: check.passed for check in convergence.checks(measured)}
 
 
@@ -157,7 +158,7 @@ def test_two_equal_runs_agree():
 
 
 def test_runs_at_different_temperatures_disagree():
-    found = verdicts(larger_problem(), [1.0, 1.15])
+    found = verdicts(larger_problem(), [1.0, 1.4])
     assert not found["energies"]
     assert not found["site profiles"]
 
