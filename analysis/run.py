@@ -90,13 +90,9 @@ class Run:
 
     def references(self, observable: str) -> dict[str, np.ndarray]:
         """Values of an observable for the reference weights that the store knows: label -> (reference,)."""
-        known = {}
-        for label, prefix in REFERENCES.items():
-            try:
-                known[label] = self.store.read(f"{prefix}_{observable}")
-            except StoreError:  # another task, or no such weights were trained
-                continue
-        return known
+        # absent for another task, or where no such weights were trained
+        names = {label: f"{prefix}_{observable}" for label, prefix in REFERENCES.items()}
+        return {label: self.store.read(name) for label, name in names.items() if name in self.store}
 
     def require_measured(self) -> None:
         """Raise StoreError unless enough draws are committed after the burn-in to speak of an error bar."""

@@ -72,9 +72,9 @@ def observable_means(run: Run, name: str, stretches: list[Stretch]) -> np.ndarra
 
 
 def norm_drift(run: Run) -> np.ndarray:
-    """Largest relative departure of |w|² from the walker's own first draw, over all committed draws (temperature,)."""
-    norm2 = run.store.read("norm2")
-    drift = run.arrange(np.abs(norm2 / norm2[:, :1] - 1), "draw")
+    """Largest relative departure of |w|² from the walker's sphere, over all committed draws (temperature,)."""
+    sphere = run.store.read("sphere_norm2")[:, None]
+    drift = run.arrange(np.abs(run.store.read("norm2") / sphere - 1), "draw")
     return np.asarray(np.fmax.reduce(drift, axis=(0, 2)))  # fmax passes over missing draws
 
 
@@ -163,7 +163,7 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     heat_capacity_derivative   d<U>/dT on the same temperatures
     t_star, t_star_sem         maximum of heat_capacity; t_star_at_edge: at an end of the ladder, so only a bound
     t_star_derivative, ...     the same for heat_capacity_derivative
-    norm2_drift                max | |w|² / |w|²(first draw) - 1 | over all committed draws
+    norm2_drift                max | |w|²/Q - 1 | over all committed draws
     effective_samples, r_hat   of the energy
     draws, missing             draws used, all chains together; draws lost to chains with missing ones
     discarded                  draws per chain between burn-in and equilibrium; equilibrium_step: first step that counts
@@ -195,8 +195,8 @@ def thermodynamics(run: Run) -> xarray.Dataset:
         add(f"t_star{suffix}", peak.temperature, unit, f"temperature of the maximum of {meaning}")
         add(f"t_star{suffix}_sem", peak.sem, unit, "its standard error")
         add(f"t_star{suffix}_at_edge", peak.at_edge, "", "the maximum is at an end of the ladder: only a bound")
-    if "norm2" in run.observables:
-        add("norm2_drift", norm_drift(run), "", "max | |w|² / |w|²(first draw) - 1 | over all committed draws")
+    if "sphere_norm2" in run.store:
+        add("norm2_drift", norm_drift(run), "", "max | |w|²/Q - 1 | over all committed draws")
     add("effective_samples", [s.samples for s in stretches], "", "effective samples of the energy")
     add("r_hat", [r_hat(s.energies) for s in stretches], "", "split R-hat of the energy")
     add("draws", [s.energies.size for s in stretches], "", "draws used, all chains together")

@@ -96,8 +96,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> World:
     world = MpiRanks()
     if world.size != expected:
         raise WorldError(
-            f"the launcher started {expected} processes but MPI ({world.library}) sees a world of {world.size}: they do "
-            "not belong together; use the mpirun of that library, or srun --mpi=pmix"
+            f"the launcher started {expected} processes but MPI ({world.library}) sees a world of {world.size}: they "
+            "do not belong together; use the mpirun of that library, or srun --mpi=pmix"
         )
     return world
 

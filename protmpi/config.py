@@ -45,7 +45,7 @@ class DataConfig(Section):
 
     task: Literal["folding"] = key("folding", "what is sampled")
     file: Path = key(Path("acbp.h5"), "data set (HDF5), written by `protmpi data make`")
-    structure: str = key("acbp", "`acbp` (shipped contacts of 1NTI), a PDB/mmCIF file, a contact list .json or a PDB id")
+    structure: str = key("acbp", "`acbp` (shipped contacts of 1NTI), PDB/mmCIF file, contact list .json or PDB id")
     chain: str | None = key(None, "chain of the structure; the first protein chain if absent")
     model: Count = key(1, "model of the structure file, counted from 1")
     cutoff: Positive = key(4.5, "two residues touch when two of their heavy atoms are closer than this", "Å")

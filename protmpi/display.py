@@ -116,8 +116,7 @@ def summary(store: Store) -> Table:
     names = [
         v.name for v in store.schema.variables if v.axis == "draw" and v.physics and v.name not in ("slot", "norm2")
     ]
-    norm2 = store.read("norm2")
-    drift = np.abs(norm2 / norm2[:, :1] - 1.0)
+    drift = np.abs(store.read("norm2") / store.read("sphere_norm2")[:, None] - 1.0)
     table = Table("T", *(name.replace("_", " ") for name in names), "norm2 drift", box=None, header_style="bold")
     rows = {name: store.read(name)[:, first:] for name in names}
     for slot, temperature in enumerate(store.read("temperature")):

@@ -87,8 +87,10 @@ class Plan:
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
+        norm2 = np.array([np.sum(self.start(walker).astype(np.float64) ** 2) for walker in range(self.walkers)])
         constants = [
-            Constant("temperature", ("ladder",), temperatures, "temperature of each slot"),
+            Constant("temperature", ("ladder",), temperatures, "temperature of each slot", "nats"),
+            Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held"),
             *self.task.constants(),
         ]
         for name in ("es", "ot") if self.weights else ():

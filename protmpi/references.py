@@ -25,7 +25,9 @@ from protmpi.display import LINE_EVERY, open_console
 from protmpi.tasks import Task
 from protmpi.training import Trainer
 
-SATURATED = 0.01  # training has saturated when energy and error fall by less than this share within `patience` epochs
+# Over-training ends when energy and error fall by less than this share from the third to the last quarter of the
+# epochs: training slows down as a power of time, so the window has to grow with it.
+SATURATED = 0.01
 SAVE_EVERY = 20.0  # seconds between two saves of a part file
 
 Report = Callable[[str], None]
@@ -110,7 +112,7 @@ class Reference:
     def done(self) -> bool:
         """Ends at `over_epochs` or at saturation. A run that never reaches the norm is stopped there too."""
         trainer, c = self.trainer, self.trainer.config
-        saturated = "ES" in self.marks and _saturated(trainer.curves, c.patience)
+        saturated = "ES" in self.marks and _saturated(trainer.curves)
         if trainer.epoch < c.over_epochs and not saturated:
             return False
         weights, epoch = trainer.w[0].cpu().numpy().copy(), np.asarray(trainer.epoch)
@@ -129,17 +131,13 @@ def _losses(trainer: Trainer) -> str:
     return f", U {c['train_energy'][-1]:.3f} train {c['val_energy'][-1]:.3f} val" if c["epoch"] else ""
 
 
-def _saturated(curves: dict[str, list[float]], patience: int) -> bool:
-    """Whether training energy and error fell by less than SATURATED within the last `patience` epochs."""
-    epochs = np.asarray(curves["epoch"])
-    if not len(epochs) or epochs[-1] < 2 * patience:
+def _saturated(curves: dict[str, list[float]]) -> bool:
+    """Whether training energy and error fell by less than SATURATED between the third and the last quarter."""
+    quarter = len(curves["epoch"]) // 4
+    if not quarter:
         return False
-    recent = epochs > epochs[-1] - patience
-    before = (epochs > epochs[-1] - 2 * patience) & ~recent
-    if not (recent.any() and before.any()):
-        return False
-    means = {name: np.asarray(curves[name]) for name in ("train_energy", "train_error")}
-    return all(bool(c[recent].mean() > (1.0 - SATURATED) * c[before].mean()) for c in means.values())
+    energy, error = np.asarray(curves["train_energy"]), np.asarray(curves["train_error"])
+    return all(c[-quarter:].mean() > (1.0 - SATURATED) * c[-2 * quarter : -quarter].mean() for c in (energy, error))
 
 
 def train(config: Config, task: Task, world: World, stop: Stop, device: str, report: Report) -> bool:

@@ -32,7 +32,7 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
 
     ensemble = Ensemble(plan, blocks, binding.device)
     store = Writer(config.execution.store, plan.schema, ensemble.walkers, world)
-    resume(ensemble, config)
+    together(world, lambda: resume(ensemble, config))
     display.begin(ensemble.step, config.run.steps)
     while ensemble.step < config.run.steps:
         explore(ensemble, config)
@@ -97,5 +97,4 @@ def resume(ensemble: Ensemble, config: Config) -> None:
     """Put the walkers where the last commit left them."""
     last = commit.last_record(config.execution.store)
     if last:
-        state = writer.read_checkpoint(config.execution.store, last["checkpoint"], ensemble.walkers)
-        ensemble.restore(last["step"], state)
+        ensemble.restore(last["step"], writer.read_checkpoint(config.execution.store, last, ensemble.walkers))

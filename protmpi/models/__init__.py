@@ -3,11 +3,14 @@
 layout        name, shape and offset of every array inside the flat vector
 transformer   attention blocks
 pooling       feed-forward network that sees the mean over unmasked sites
-layers        what both share: embedding, positions, layer normalisation, affine maps
+layers        what both share, each with its pullback: embedding, layer normalisation, affine maps
+attention     attention within each sequence
+batch         what a network is asked: tokens, and the rows at which its output is wanted
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protmpi.config import ModelConfig
+    from protmpi.models.batch import Batch
     from protmpi.models.layers import Dropout
 
 
@@ -28,16 +32,19 @@ class Network(Protocol):
     blocks: int
     """Attention blocks, 0 for a network without attention."""
 
+    width: int
+    """Numbers per sequence in the widest array of a gradient: a task cuts its batches by it."""
+
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""
 
-    def logits(
-        self, parameters: dict[str, Tensor], tokens: Tensor, sites: Tensor, rows: Tensor, drop: Dropout
-    ) -> Tensor:
-        """Logits (W, R, V) at the entries `rows` (W, R) of the flattened `sites` (W, B S) of `tokens` (W, B, L)."""
+    def forward(
+        self, w: Tensor, batch: Batch, drop: Dropout | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
 
-    def attention(self, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
-        """Attention maps (W, B, blocks, L, L)."""
+    def attention(self, w: Tensor, tokens: Tensor) -> Tensor:
+        """Attention maps (W, B, blocks, L, L) of tokens (W, B, L)."""
 
 
 def build(config: ModelConfig, length: int, vocabulary: int = 21) -> Network:

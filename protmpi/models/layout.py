@@ -41,10 +41,12 @@ class Layout:
             offset += entries[-1].size
         self.entries = tuple(entries)
         self.size = offset
+        self._sizes = [entry.size for entry in entries]
 
     def split(self, w: Tensor) -> dict[str, Tensor]:
         """Views of w (W, P): name -> (W, *shape). No copy."""
-        return {e.name: w[:, e.slice].unflatten(1, e.shape) for e in self.entries}
+        parts = w.split(self._sizes, 1)
+        return {e.name: part.view(-1, *e.shape) for e, part in zip(self.entries, parts, strict=True)}
 
     def join(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
         """The flat vector (P,) of the named arrays."""

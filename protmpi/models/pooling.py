@@ -6,18 +6,23 @@ F = relu(W2 H + b2)          Z = LN2(F + Wr X + br)                logits = Z Wo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.batch import Batch
 from protmpi.models.layers import (
+    Arrays,
     Dropout,
     Positions,
     affine,
+    dropout,
     embed,
     layer_norm,
-    no_dropout,
-    take,
+    linear,
+    relu,
     uniform_weight,
 )
 from protmpi.models.layout import Layout
@@ -35,6 +40,7 @@ class Pooling:
             ("W2", (m, m)), ("b2", (m,)), ("Wr", (m, d)), ("br", (m,)), ("LN2.gain", (m,)), ("LN2.bias", (m,)),
             ("Wo", (vocabulary, m)), ("bo", (vocabulary,)),
         ])  # fmt: skip
+        self.width = length * d
         self._positions = Positions(length, d)
         self._hidden_positions = Positions(length, m)
 
@@ -51,24 +57,53 @@ class Pooling:
                 arrays[entry.name] = uniform_weight(random, entry.shape, fan_in.get(entry.name, self.m))
         return self.layout.join(arrays)
 
-    def logits(
-        self, parameters: dict[str, Tensor], tokens: Tensor, sites: Tensor, rows: Tensor, drop: Dropout = no_dropout
-    ) -> Tensor:
-        """Logits (W, R, V) at the entries `rows` (W, R) of the flattened `sites` (W, B S) of `tokens` (W, B, L)."""
-        p = parameters
-        x = drop(embed(p["E"], tokens) + self._positions.like(p["E"]))
-        x = layer_norm(x, p["LN1.gain"], p["LN1.bias"])
-        visible = (tokens != self.vocabulary - 1).to(x.dtype)
-        mean = ((visible.unsqueeze(2) @ x) / visible.sum(-1).clamp(min=1)[..., None, None]).squeeze(2)
-        site, sequence = torch.gather(sites.flatten(1), 1, rows), rows // sites.shape[2]
-        at = take(x.flatten(1, 2), sequence * self.length + site)
-        both = torch.cat([at, take(mean, sequence)], dim=-1)
-        hidden = torch.relu(affine(both, p["W1"], p["b1"])) + self._hidden_positions.like(x)[site]
-        forward = drop(torch.relu(affine(hidden, p["W2"], p["b2"])))
-        z = layer_norm(forward + affine(at, p["Wr"], p["br"]), p["LN2.gain"], p["LN2.bias"])
-        return affine(z, p["Wo"], p["bo"])
+    def forward(
+        self, w: Tensor, batch: Batch, drop: Dropout | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
+        p, rows, sequences = self._split(w), batch.wanted, batch.tokens.shape[1]
+        x, to_embedding = embed(p, self._positions.like(w), batch.tokens)
+        x, to_dropped = dropout(x, drop)
+        x, to_sum = layer_norm(x, p, "LN1")
+        share = self._share(batch.tokens, x.dtype)
+        mean = (share @ x.unflatten(1, (sequences, -1))).squeeze(2)
+        at_rows = rows.take(x)
+        # W1 [x, g] = W1x x + W1g g, and g is the same in all rows of a sequence
+        u, to_mean = affine(mean, p, "W1g", "b1")
+        z, to_rows = linear(at_rows, p, "W1x")
+        z, to_z = relu(rows.add_per_sequence(z, u))
+        f, to_hidden = affine(z + rows.at_sites(self._hidden_positions.like(z)), p, "W2", "b2")
+        f, to_f = relu(f)
+        f, to_forward = dropout(f, drop)
+        skip, to_skip = affine(at_rows, p, "Wr", "br")
+        out, to_second_sum = layer_norm(skip.add_(f), p, "LN2")
+        logits, to_head = affine(out, p, "Wo", "bo")
 
-    def attention(self, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
+        def backward(d_logits: Tensor) -> Tensor:
+            gradient = torch.empty_like(w)
+            g = self._split(gradient)
+            d_second = to_second_sum(to_head(d_logits, g), g)
+            dz = to_z(to_hidden(to_f(to_forward(d_second)), g))
+            d_mean = to_mean(rows.sum_per_sequence(dz), g)
+            d_rows = to_rows(dz, g).add_(to_skip(d_second, g))
+            dx = (share.mT * d_mean.unsqueeze(2)).flatten(1, 2)
+            to_embedding(to_dropped(to_sum(rows.add_to(dx, d_rows), g)), g)
+            return gradient
+
+        return logits, backward
+
+    def _split(self, w: Tensor) -> Arrays:
+        """The named arrays, and W1 = [W1x, W1g] in its two halves of columns."""
+        p = self.layout.split(w)
+        p["W1x"], p["W1g"] = p["W1"].split(self.d, -1)
+        return p
+
+    def _share(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Weight (W, B, 1, L) of every site in the mean over unmasked sites."""
+        visible = (tokens != self.vocabulary - 1).to(dtype)
+        return visible.div_(visible.sum(-1, keepdim=True).clamp_(min=1)).unsqueeze(2)
+
+    def attention(self, w: Tensor, tokens: Tensor) -> Tensor:
         """No attention: an empty (W, B, 0, L, L)."""
         walkers, batch, length = tokens.shape
-        return parameters["E"].new_zeros((walkers, batch, 0, length, length))
+        return w.new_zeros((walkers, batch, 0, length, length))

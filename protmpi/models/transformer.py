@@ -9,20 +9,25 @@ numbers at a fraction of the work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.attention import attend
+from protmpi.models.batch import Batch, Rows, every_site
 from protmpi.models.layers import (
+    Arrays,
     Dropout,
     Positions,
+    Pullback,
     affine,
-    at_sites,
+    dropout,
     embed,
     layer_norm,
     linear,
-    no_dropout,
-    take,
+    relu,
     uniform_weight,
 )
 from protmpi.models.layout import Layout
@@ -41,6 +46,7 @@ class Transformer:
                 (f"{b}.LN2.gain", (d,)), (f"{b}.LN2.bias", (d,)),
             ]  # fmt: skip
         self.layout = Layout([*arrays, ("Wo", (vocabulary, d)), ("bo", (vocabulary,))])
+        self.width = length * (max(m, length) if blocks > 1 else d)
         self._positions = Positions(length, d)
         self._hidden_positions = Positions(length, m)
 
@@ -58,51 +64,68 @@ class Transformer:
                 arrays[entry.name] = uniform_weight(random, entry.shape, fan_in)
         return self.layout.join(arrays)
 
-    def logits(
-        self, parameters: dict[str, Tensor], tokens: Tensor, sites: Tensor, rows: Tensor, drop: Dropout = no_dropout
-    ) -> Tensor:
-        """Logits (W, R, V) at the entries `rows` (W, R) of the flattened `sites` (W, B S) of `tokens` (W, B, L)."""
-        x = drop(embed(parameters["E"], tokens) + self._positions.like(parameters["E"]))
-        for b in range(self.blocks - 1):
-            x = self._block(parameters, b, x, self._mix(parameters, b, x, x), self._hidden_positions.like(x), drop)
-        queries = at_sites(x, sites)
-        mixed = self._mix(parameters, self.blocks - 1, x, queries)
-        positions = self._hidden_positions.like(x)[torch.gather(sites.flatten(1), 1, rows)]
-        x = self._block(
-            parameters,
-            self.blocks - 1,
-            take(queries.flatten(1, 2), rows),
-            take(mixed.flatten(1, 2), rows),
-            positions,
-            drop,
-        )
-        return affine(x, parameters["Wo"], parameters["bo"])
+    def forward(
+        self, w: Tensor, batch: Batch, drop: Dropout | None = None
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
+        p = self.layout.split(w)
+        x, to_embedding = embed(p, self._positions.like(w), batch.tokens)
+        x, to_dropped = dropout(x, drop)
+        pullbacks = []
+        for b in range(self.blocks):
+            x, pullback, _ = self._block(p, b, x, self._rows(b, batch), drop)
+            pullbacks.append(pullback)
+        logits, to_head = affine(x, p, "Wo", "bo")
 
-    def attention(self, parameters: dict[str, Tensor], tokens: Tensor) -> Tensor:
-        """Attention maps (W, B, blocks, L, L), rows sum to 1."""
-        x = embed(parameters["E"], tokens) + self._positions.like(parameters["E"])
+        def backward(d_logits: Tensor) -> Tensor:
+            gradient = torch.empty_like(w)
+            g = self.layout.split(gradient)
+            dx = to_head(d_logits, g)
+            for pullback in reversed(pullbacks):
+                dx = pullback(dx, g)
+            to_embedding(to_dropped(dx), g)
+            return gradient
+
+        return logits, backward
+
+    def attention(self, w: Tensor, tokens: Tensor) -> Tensor:
+        """Attention maps (W, B, blocks, L, L) of tokens (W, B, L), rows sum to 1."""
+        p = self.layout.split(w)
+        rows = every_site(tokens)
+        x, _ = embed(p, self._positions.like(w), tokens)
         maps = []
         for b in range(self.blocks):
-            maps.append(self._attend(parameters, b, x, x))
-            x = self._block(parameters, b, x, maps[-1] @ x, self._hidden_positions.like(x), no_dropout)
+            x, _, a = self._block(p, b, x, rows, None)
+            maps.append(a.view(*tokens.shape, self.length))
         return torch.stack(maps, dim=2)
 
-    def _attend(self, parameters: dict[str, Tensor], b: int, x: Tensor, queries: Tensor) -> Tensor:
-        """Attention of `queries` (W, B, S, d) to all sites of x (W, B, L, d): (W, B, S, L)."""
-        scores = linear(queries, parameters[f"{b}.Wqk"]) @ x.transpose(-1, -2)
-        return torch.softmax(scores * self.d**-0.5, dim=-1)
-
-    def _mix(self, parameters: dict[str, Tensor], b: int, x: Tensor, queries: Tensor) -> Tensor:
-        """A X, of the shape of `queries`."""
-        return self._attend(parameters, b, x, queries) @ x
+    def _rows(self, b: int, batch: Batch) -> Rows:
+        """Where block b is evaluated: the last one only where its output is wanted."""
+        return batch.wanted if b == self.blocks - 1 else every_site(batch.tokens)
 
     def _block(
-        self, parameters: dict[str, Tensor], b: int, x: Tensor, mixed: Tensor, positions: Tensor, drop: Dropout
-    ) -> Tensor:
-        """What follows attention, row by row: x and mixed = A X (W, ..., d), positions PE_m of the rows."""
-        p = {name: parameters[f"{b}.{name}"] for name in ("Wvc", "W1", "b1", "W2", "b2")}
-        y = x + drop(linear(mixed, p["Wvc"]))
-        y = layer_norm(y, parameters[f"{b}.LN1.gain"], parameters[f"{b}.LN1.bias"])
-        hidden = torch.relu(affine(y, p["W1"], p["b1"])) + positions
-        forward = affine(hidden, p["W2"], p["b2"])
-        return layer_norm(y + drop(forward), parameters[f"{b}.LN2.gain"], parameters[f"{b}.LN2.bias"])
+        self, p: Arrays, b: int, x: Tensor, rows: Rows, drop: Dropout | None
+    ) -> tuple[Tensor, Pullback, Tensor]:
+        """X' (W, R, d) at `rows` from x (W, B L, d), its pullback, and the attention A (W, R, L)."""
+        scale = self.d**-0.5
+        at_rows = rows.take(x)
+        q, to_query = linear(at_rows, p, f"{b}.Wqk")
+        mixed, a, to_attention = attend(x.unflatten(1, (-1, self.length)), q.mul_(scale), rows)
+        v, to_mixed = linear(mixed, p, f"{b}.Wvc")
+        v, to_value = dropout(v, drop)
+        y, to_first_sum = layer_norm(v.add_(at_rows), p, f"{b}.LN1")
+        z, to_y = affine(y, p, f"{b}.W1", f"{b}.b1")
+        z, to_z = relu(z)
+        f, to_hidden = affine(z + rows.at_sites(self._hidden_positions.like(z)), p, f"{b}.W2", f"{b}.b2")
+        f, to_forward = dropout(f, drop)
+        out, to_second_sum = layer_norm(f.add_(y), p, f"{b}.LN2")
+
+        def pullback(d_out: Tensor, g: Arrays) -> Tensor:
+            d_second = to_second_sum(d_out, g)
+            dy = to_y(to_z(to_hidden(to_forward(d_second), g)), g).add_(d_second)
+            d_first = to_first_sum(dy, g)
+            dq, dx = to_attention(to_mixed(to_value(d_first), g))
+            d_rows = to_query(dq.mul_(scale), g).add_(d_first)
+            return rows.add_to(dx.flatten(1, 2), d_rows)
+
+        return out, pullback, a

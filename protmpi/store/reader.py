@@ -54,6 +54,10 @@ class Store:
         burn_in = int(self.config["sampler"]["adapt_until"])
         return {"draw": burn_in // self.schema.record_every, "snapshot": burn_in // self.schema.snapshot_every}
 
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a variable or a constant of this name."""
+        return name in self._group
+
     def read(self, name: str) -> np.ndarray:
         """Committed rows (walker, draw or snapshot, ...) of a variable, or the whole of a constant."""
         if name not in self._group:

@@ -136,9 +136,14 @@ class Writer:
         slot = self._commits % CHECKPOINTS
         files += self._write_checkpoint(slot, checkpoint)
         commit.fsync_all(files)
-        gathered = self.ranks.allgather((rows, pieces))
-        if any(others != rows for others, _ in gathered):
-            counts = [others for others, _ in gathered]
+        state = [
+            [key, walker, commit.sha256_of_rows(row)]
+            for key, values in checkpoint.items()
+            for walker, row in zip(self.walkers, values, strict=True)
+        ]
+        gathered = self.ranks.allgather((rows, pieces, state))
+        if any(others != rows for others, _, _ in gathered):
+            counts = [others for others, _, _ in gathered]
             raise StoreError(f"{self.path}: ranks disagree on the rows of a commit: {counts}")
         self._committed = {
             "draw": self._committed["draw"] + rows["draw"],
@@ -158,7 +163,8 @@ class Writer:
                     "seconds": self._seconds,
                     "time": time.time(),
                     "ranks": self.ranks.size,
-                    "pieces": list(itertools.chain.from_iterable(theirs for _, theirs in gathered)),
+                    "pieces": list(itertools.chain.from_iterable(theirs for _, theirs, _ in gathered)),
+                    "state": list(itertools.chain.from_iterable(theirs for _, _, theirs in gathered)),
                 },
             )
         self.ranks.barrier()
@@ -214,7 +220,23 @@ class Writer:
             )
 
 
-def read_checkpoint(path: Path, slot: int, walkers: range) -> dict[str, np.ndarray]:
-    """State of the walkers at a commit: arrays (len(walkers), ...)."""
-    group = zarr.open_group(path, mode="r", use_consolidated=False)[f"checkpoint/{slot}"]
-    return {key: np.asarray(array[walkers.start : walkers.stop]) for key, array in group.arrays()}
+def read_checkpoint(path: Path, record: dict[str, Any], walkers: range) -> dict[str, np.ndarray]:
+    """State of the walkers at a commit: arrays (len(walkers), ...).
+
+    Raises StoreError where an array is missing or is not what was committed; nothing is touched then.
+    """
+    folder = f"checkpoint/{record['checkpoint']}"
+    group = zarr.open_group(path, mode="r", use_consolidated=False)
+    arrays: dict[str, np.ndarray] = {}
+    for key, walker, sha256 in record["state"]:
+        if key not in arrays:
+            name = f"{folder}/{key}"
+            if name not in group:
+                raise StoreError(f"{path}: {name} of commit {record['commit']} is missing")
+            try:
+                arrays[key] = np.asarray(group[name][walkers.start : walkers.stop])
+            except (RuntimeError, ValueError, OSError) as error:
+                raise StoreError(f"{path}: {name} of commit {record['commit']} is damaged ({error})") from None
+        if walker in walkers and commit.sha256_of_rows(arrays[key][walker - walkers.start]) != sha256:
+            raise StoreError(f"{path}: {folder}/{key} of commit {record['commit']} is damaged for walker {walker}")
+    return arrays

@@ -83,6 +83,7 @@ def write_store(
         variables=variables,
     )
     constants = [Constant("temperature", ("ladder",), temperature, "temperature of each slot", "nats")]
+    constants.append(Constant("sphere_norm2", ("walker",), np.full(walkers, 1785.0), "squared norm of the sphere", ""))
     constants += [Constant(name, ("reference",), v, name, "") for name, v in (references or {}).items()]
     config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY}}
     create(path, schema, constants, {"config": config})

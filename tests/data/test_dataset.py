@@ -22,8 +22,16 @@ def made(n=12, length=7):
     raw = random.standard_normal((20, 20))
     touching = np.triu(random.random((length, length)) < 0.3, 2)
     return dataset.FoldingData(
-        sequences, masked, np.arange(n, dtype=np.uint8) % 3, random.standard_normal(n), raw + raw.T,
-        touching | touching.T, "ACDEFGX", {"parameters": {"seed": 1}}, {"visits": np.ones((2, 4)), "z": np.array(0.5)})
+        sequences,
+        masked,
+        np.arange(n, dtype=np.uint8) % 3,
+        random.standard_normal(n),
+        raw + raw.T,
+        touching | touching.T,
+        "ACDEFGX",
+        {"parameters": {"seed": 1}},
+        {"visits": np.ones((2, 4)), "z": np.array(0.5)},
+    )
 
 
 @pytest.fixture
@@ -68,24 +76,28 @@ def replaced(name, **arguments):
     def damage(file):
         del file[name]
         file.create_dataset(name, **arguments)
+
     return damage
 
 
 def changed(name, index, value):
     def damage(file):
         file[name][index] = value
+
     return damage
 
 
 def flipped(name, index):
     def damage(file):
         file[name][index] = not file[name][index]
+
     return damage
 
 
 def attribute(name, value):
     def damage(file):
         file.attrs[name] = value
+
     return damage
 
 
@@ -93,44 +105,49 @@ def linked(link):
     def damage(file):
         del file["sequences"]
         file["sequences"] = link
+
     return damage
 
 
 def without(name):
     def damage(file):
         del file[name]
+
     return damage
 
 
-@pytest.mark.parametrize(("damage", "message"), [
-    (replaced("sequences", data=np.zeros((12, 7), np.int64)), "sequences: is int64 of rank 2, must be uint8"),
-    (replaced("sequences", data=np.zeros(12, np.uint8)), "sequences: is uint8 of rank 1"),
-    (replaced("sequences", shape=(10**12, 7), dtype="u1", chunks=(1000, 7)), "masked: has N = 12, must be 10000"),
-    (replaced("sequences", data=np.array([b"pickle"])), "sequences: is .S6, must be numbers"),
-    (replaced("convergence/visits", shape=(10**6, 10**6), dtype="f8", chunks=(100, 100)), "more than 16 GiB"),
-    (replaced("contact_map", data=np.zeros((7, 8), bool)), "contact_map: has L = 8, must be 7"),
-    (replaced("couplings", data=np.zeros((21, 21))), "couplings: has 20 = 21"),
-    (replaced("split", data=h5py.Empty("u1")), "split: must be an array"),
-    (changed("sequences", (3, 2), 21), "sequences: tokens must be 0 to 20"),
-    (changed("masked", (0, 0), True), "masked: a masked site must hold a known"),
-    (changed("masked", 4, False), "masked: every sequence must have"),
-    (changed("split", 5, 3), "split: must be 0"),
-    (changed("split", slice(None), 0), "split: a train, a validation and a test"),
-    (changed("couplings", (0, 1), np.nan), "couplings: must be finite and symmetric"),
-    (changed("energies", 1, np.inf), "energies: must be finite"),
-    (flipped("contact_map", (0, 6)), "contact_map: must be symmetric"),
-    (changed("contact_map", (1, 1), True), "contact_map: must be symmetric with an empty diagonal"),
-    (attribute("schema", "protmpi folding data 99"), "expected schema"),
-    (attribute("native", "ACD"), "native: must be empty or 7 letters"),
-    (attribute("native", 5), "attribute native: must be one text"),
-    (attribute("attributes", "{"), "attributes: not JSON"),
-    (attribute("attributes", "[]"), "attributes: must be a JSON object"),
-    (linked(h5py.ExternalLink("/etc/passwd", "x")), "sequences: is a link"),
-    (linked(h5py.SoftLink("/masked")), "sequences: is a link"),
-    (without("masked"), "masked: missing"),
-    (without("convergence"), "convergence: missing"),
-    (lambda file: file["convergence"].create_dataset("text", data="x"), "text: is object, must be numbers"),
-])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (replaced("sequences", data=np.zeros((12, 7), np.int64)), "sequences: is int64 of rank 2, must be uint8"),
+        (replaced("sequences", data=np.zeros(12, np.uint8)), "sequences: is uint8 of rank 1"),
+        (replaced("sequences", shape=(10**12, 7), dtype="u1", chunks=(1000, 7)), "masked: has N = 12, must be 10000"),
+        (replaced("sequences", data=np.array([b"pickle"])), "sequences: is .S6, must be numbers"),
+        (replaced("convergence/visits", shape=(10**6, 10**6), dtype="f8", chunks=(100, 100)), "more than 16 GiB"),
+        (replaced("contact_map", data=np.zeros((7, 8), bool)), "contact_map: has L = 8, must be 7"),
+        (replaced("couplings", data=np.zeros((21, 21))), "couplings: has 20 = 21"),
+        (replaced("split", data=h5py.Empty("u1")), "split: must be an array"),
+        (changed("sequences", (3, 2), 21), "sequences: tokens must be 0 to 20"),
+        (changed("masked", (0, 0), True), "masked: a masked site must hold a known"),
+        (changed("masked", 4, False), "masked: every sequence must have"),
+        (changed("split", 5, 3), "split: must be 0"),
+        (changed("split", slice(None), 0), "split: a train, a validation and a test"),
+        (changed("couplings", (0, 1), np.nan), "couplings: must be finite and symmetric"),
+        (changed("energies", 1, np.inf), "energies: must be finite"),
+        (flipped("contact_map", (0, 6)), "contact_map: must be symmetric"),
+        (changed("contact_map", (1, 1), True), "contact_map: must be symmetric with an empty diagonal"),
+        (attribute("schema", "protmpi folding data 99"), "expected schema"),
+        (attribute("native", "ACD"), "native: must be empty or 7 letters"),
+        (attribute("native", 5), "attribute native: must be one text"),
+        (attribute("attributes", "{"), "attributes: not JSON"),
+        (attribute("attributes", "[]"), "attributes: must be a JSON object"),
+        (linked(h5py.ExternalLink("/etc/passwd", "x")), "sequences: is a link"),
+        (linked(h5py.SoftLink("/masked")), "sequences: is a link"),
+        (without("masked"), "masked: missing"),
+        (without("convergence"), "convergence: missing"),
+        (lambda file: file["convergence"].create_dataset("text", data="x"), "text: is object, must be numbers"),
+    ],
+)
 def test_damage_is_one_line(path, damage, message):
     with h5py.File(path, "r+") as file:
         damage(file)

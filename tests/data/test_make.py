@@ -33,6 +33,7 @@ def run(tmp_path, monkeypatch):
             raise result.exception
         assert result.exit_code == 0, result.output
         return result.output
+
     return runner
 
 
@@ -96,8 +97,9 @@ def test_own_sequences(run, tmp_path):
 
 
 def test_contacts_command(run, tmp_path):
-    lines = [f"ATOM  {n:>5}  CA  ALA A{n:>4}    {4.0 * n:8.3f}{0:8.3f}{0:8.3f}  1.00 10.00           C"
-             for n in range(1, 6)]
+    lines = [
+        f"ATOM  {n:>5}  CA  ALA A{n:>4}    {4.0 * n:8.3f}{0:8.3f}{0:8.3f}  1.00 10.00           C" for n in range(1, 6)
+    ]
     (tmp_path / "line.pdb").write_text("\n".join([*lines, "TER", "END", ""]))
     output = run("contacts", "line.pdb", "--cutoff", 9, "--out", "deep/line.json")
     assert "L = 5" in output
@@ -109,15 +111,21 @@ def test_contacts_command(run, tmp_path):
         run("make", "small.toml", "--structure", "deep/line.json")
 
 
-@pytest.mark.parametrize(("arguments", "error", "message"), [
-    ((), DataError, "CONFIG is missing"),
-    (("small.toml", "--set", "data.cutoff=5"), DataError, r"data\.cutoff: 5\.0 does not fit"),
-    (("small.toml", "--structure", "nowhere.pdb"), DataError, "no such file"),
-    (("small.toml", "--sequences", "nowhere.fasta"), DataError, "cannot be read"),
-    (("small.toml", "--set", "data.nonsense=1"), ConfigError, "nonsense"),
-    (("small.toml", "--set", "data.sequences=3", "--set", "data.train=1", "--set", "data.val=1"), DataError,
-     "at least 4"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((), DataError, "CONFIG is missing"),
+        (("small.toml", "--set", "data.cutoff=5"), DataError, r"data\.cutoff: 5\.0 does not fit"),
+        (("small.toml", "--structure", "nowhere.pdb"), DataError, "no such file"),
+        (("small.toml", "--sequences", "nowhere.fasta"), DataError, "cannot be read"),
+        (("small.toml", "--set", "data.nonsense=1"), ConfigError, "nonsense"),
+        (
+            ("small.toml", "--set", "data.sequences=3", "--set", "data.train=1", "--set", "data.val=1"),
+            DataError,
+            "at least 4",
+        ),
+    ],
+)
 def test_mistakes_are_one_line_and_nothing_is_written(run, tmp_path, arguments, error, message):
     with pytest.raises(error, match=message) as raised:
         run("make", *arguments)

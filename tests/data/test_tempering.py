@@ -128,8 +128,10 @@ def test_threads_do_not_change_a_draw():
 def test_energy_of_a_sequence():
     sequences = np.array([[0, 1, 2], [2, 2, 0]])
     matrix = np.arange(9.0).reshape(3, 3) + np.arange(9.0).reshape(3, 3).T
-    assert energies(sequences, matrix, contact_map(3, [(0, 2), (1, 2)])).tolist() == [matrix[0, 2] + matrix[1, 2],
-                                                                                      2 * matrix[2, 0]]
+    assert energies(sequences, matrix, contact_map(3, [(0, 2), (1, 2)])).tolist() == [
+        matrix[0, 2] + matrix[1, 2],
+        2 * matrix[2, 0],
+    ]
 
 
 @pytest.mark.parametrize("law", ["gaussian", "uniform"])
@@ -144,8 +146,10 @@ def test_couplings(law):
 def verdicts(problem, temperatures):
     seeds = np.random.SeedSequence(SEED).spawn(3)
     with tempering.threads() as pool:
-        runs = [tempering.run(problem, temperature, 1_500, seed, pool)
-                for temperature, seed in zip(temperatures, seeds, strict=False)]
+        runs = [
+            tempering.run(problem, temperature, 1_500, seed, pool)
+            for temperature, seed in zip(temperatures, seeds, strict=False)
+        ]
         measured = convergence.measure(problem, runs, seeds[2], pool)
     assert measured["visits"].shape == measured["weights"].shape == measured["temperatures"].shape
     assert measured["energy_autocorrelation"][:, 0] == pytest.approx(1)
@@ -168,8 +172,14 @@ def test_walkers_that_never_mix_are_seen():
     problem = larger_problem()
     with tempering.threads() as pool:
         run = tempering.run(problem, 1.0, 500, np.random.SeedSequence(SEED), pool)
-        stuck = tempering.TemperingRun(run.sequences, run.walkers, run.ladder, tempering.Tally(
-            run.tally.visits, run.tally.energy_sums, np.zeros(len(run.tally.round_trips))), 0, run.interval)
+        stuck = tempering.TemperingRun(
+            run.sequences,
+            run.walkers,
+            run.ladder,
+            tempering.Tally(run.tally.visits, run.tally.energy_sums, np.zeros(len(run.tally.round_trips))),
+            0,
+            run.interval,
+        )
         measured = convergence.measure(problem, [stuck, stuck], np.random.SeedSequence(SEED), pool)
     failed = [check.name for check in convergence.checks(measured) if not check.passed]
     assert failed == ["round trips / sequence"]

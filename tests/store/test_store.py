@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,37 @@ def test_checkpoints_of_the_last_two_commits_are_whole(tmp_path: Path) -> None:
     store = write(tmp_path / "s.zarr", commits={40, 60, 80})
     last, before = [json.loads(path.read_text()) for path in commit.record_paths(store.path)[:-3:-1]]
     for record in (last, before):
-        state = writer.read_checkpoint(store.path, record["checkpoint"], range(1, 3))
+        state = writer.read_checkpoint(store.path, record, range(1, 3))
         assert (state["w"] == record["step"]).all()
         assert state["w"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered"])
+def test_a_harmed_checkpoint_is_named_and_nothing_is_deleted(tmp_path: Path, harm: str) -> None:
+    """An earlier code deleted all files of a run when one was missing; zarr would read a missing chunk as zeros."""
+    store = write(tmp_path / "s.zarr")
+    record = commit.last_record(store.path)
+    assert record is not None
+    chunk = store.path / "checkpoint" / str(record["checkpoint"]) / "w" / "c" / "1" / "0"
+    if harm == "missing":
+        chunk.unlink()
+    else:
+        content = chunk.read_bytes()
+        chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    before = sorted(store.path.rglob("*"))
+    assert writer.read_checkpoint(store.path, record, range(2, 3))["w"].tolist() == [[100, 100]]
+    with pytest.raises(StoreError, match="damaged"):
+        writer.read_checkpoint(store.path, record, range(0, 3))
+    assert sorted(store.path.rglob("*")) == before
+
+
+def test_seconds_are_wall_time(tmp_path: Path) -> None:
+    """An earlier code reported CPU time: a run that waits for its disk would seem fast."""
+    made = create(tmp_path / "s.zarr")
+    store = Writer(tmp_path / "s.zarr", made, range(WALKERS), Alone())
+    time.sleep(0.3)
+    advance(store, 0, 20, set())
+    assert Store(tmp_path / "s.zarr").status()["seconds"] >= 0.3
 
 
 def test_every_chunk_has_one_writer() -> None:
@@ -180,7 +209,7 @@ def test_another_process_reads_while_it_grows(tmp_path: Path) -> None:
 def test_ranks_that_disagree_on_the_rows_are_refused(tmp_path: Path) -> None:
     class OutOfStep(Alone):
         def allgather(self, item: object) -> list[object]:
-            return [item, ({"draw": 2, "snapshot": 0}, [])]
+            return [item, ({"draw": 2, "snapshot": 0}, [], [])]
 
     made = create(tmp_path / "s.zarr")
     store = Writer(tmp_path / "s.zarr", made, range(WALKERS), OutOfStep())

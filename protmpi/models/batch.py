@@ -1,0 +1,80 @@
+"""What a network is asked: sequences, and the rows (sequence, site) at which its output is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """R rows (sequence, site) of each walker, in groups of sequences with as many rows each.
+
+    Groups exist because sequences have different numbers of masked sites, but a batched matrix product wants
+    equal ones: within a group the rows are padded to the widest sequence. Several groups need W = 1.
+    """
+
+    groups: tuple[tuple[int, int], ...]
+    """(number of sequences, rows of each of them) of every group, in order."""
+
+    sites: Tensor
+    """(W, R) site of each row."""
+
+    index: Tensor | None = None
+    """(W R,) place of each row in a (W B L, d) matrix, no place twice; None: all B L rows in order."""
+
+    def take(self, x: Tensor) -> Tensor:
+        """These rows (W, R, d) of x (W, B L, d)."""
+        return x if self.index is None else x.flatten(0, 1).index_select(0, self.index).view(*self.sites.shape, -1)
+
+    def add_to(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Add rows (W, R, d) to x (W, B L, d), in place."""
+        if self.index is None:
+            return x.add_(rows)
+        x.flatten(0, 1).index_add_(0, self.index, rows.flatten(0, 1))
+        return x
+
+    def at_sites(self, table: Tensor) -> Tensor:
+        """Rows (W, R, k) of a table (L, k)."""
+        return table.index_select(0, self.sites.flatten()).view(*self.sites.shape, -1)
+
+    def add_per_sequence(self, rows: Tensor, each: Tensor) -> Tensor:
+        """Add each (W, B, k) to all rows (W, R, k) of its sequence, in place."""
+        for part, one in zip(self.by_sequence(rows), self.sequences(each.unsqueeze(2)), strict=True):
+            part.add_(one)
+        return rows
+
+    def sum_per_sequence(self, rows: Tensor) -> Tensor:
+        """Sums (W, B, k) over the rows (W, R, k) of each sequence."""
+        sums = torch.cat([part.sum(1) for part in self.by_sequence(rows)])
+        return sums.view(rows.shape[0], -1, rows.shape[2])
+
+    def by_sequence(self, rows: Tensor) -> list[Tensor]:
+        """Views (sequences, rows of each, k) of rows (W, R, k), one for each group."""
+        if len(self.groups) == 1:
+            return [rows.view(-1, self.groups[0][1], rows.shape[-1])]
+        parts = rows[0].split([count * width for count, width in self.groups])
+        return [part.view(*group, -1) for part, group in zip(parts, self.groups, strict=True)]
+
+    def sequences(self, x: Tensor) -> list[Tensor]:
+        """Views (sequences, n, d) of x (W, B, n, d), one for each group."""
+        if len(self.groups) == 1:
+            return [x.flatten(0, 1)]
+        return list(x[0].split([count for count, _ in self.groups]))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens (W, B, L), and the rows at which the output is wanted."""
+
+    tokens: Tensor
+    wanted: Rows
+
+
+def every_site(tokens: Tensor) -> Rows:
+    """All sites of tokens (W, B, L)."""
+    walkers, sequences, length = tokens.shape
+    sites = torch.arange(length, device=tokens.device).expand(tokens.shape)
+    return Rows(((sequences, length),), sites.reshape(walkers, -1))
