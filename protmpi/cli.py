@@ -46,8 +46,9 @@ def run(
     changes = [*(overrides or []), *([f"execution.store={json.dumps(str(store))}"] if store else [])]
     with AbortOnException(world):
         loaded = together(world, lambda: load(config, changes))
-        if not run_config(loaded, world, Stop(), Display(world.rank, loaded.execution.progress)):
-            raise typer.Exit(EXIT_INTERRUPTED)
+        finished = run_config(loaded, world, Stop(), Display(world.rank, loaded.execution.progress))
+    if not finished:
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 @app.command()
@@ -64,13 +65,14 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
         loaded = together(world, lambda: load(config, overrides))
         binding = together(world, lambda: bind(world, loaded.execution.device, loaded.execution.threads_per_rank))
         task = together(world, lambda: tasks.build(loaded, binding.device))
-        if not together(world, weights.Parts(loaded.train.file, loaded, task).finished):
-            status = references.Status(world.rank)
-            if not references.train(loaded, task, world, Stop(), binding.device, status):
-                raise typer.Exit(EXIT_INTERRUPTED)
-            status.close()
-        if world.rank == 0:
+        finished = together(world, weights.Parts(loaded.train.file, loaded, task).finished)
+        if not finished:
+            with references.Status(world.rank) as status:
+                finished = references.train(loaded, task, world, Stop(), binding.device, status)
+        if finished and world.rank == 0:
             references.print_table(loaded, task)
+    if not finished:
+        raise typer.Exit(EXIT_INTERRUPTED)
 
 
 @app.command()

@@ -41,8 +41,15 @@ class Status:
         self._console = open_console(rank)
         self._live = self._console.status("training") if rank == 0 and self._console.is_terminal else None
         self._last = 0.0
+
+    def __enter__(self) -> Status:
         if self._live:
             self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
 
     def __call__(self, line: str) -> None:
         if self._live:
@@ -50,10 +57,6 @@ class Status:
         elif time.monotonic() - self._last > LINE_EVERY:
             self._last = time.monotonic()
             self._console.print(line)
-
-    def close(self) -> None:
-        if self._live:
-            self._live.stop()
 
 
 def print_table(config: Config, task: Task) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from protmpi.config import TrainConfig
+from protmpi.models.layers import Dropout
 from protmpi.sampling.streams import generator
 from protmpi.tasks import Task
 from protmpi.weights import CURVES
@@ -61,13 +62,8 @@ class Trainer:
             self._evaluate()
 
     def _step(self, indices: np.ndarray, dropout: torch.Generator) -> None:
-        keep = 1.0 - self.config.dropout
-
-        def drop(x: Tensor) -> Tensor:
-            mask = torch.rand(x.shape, generator=dropout, device=x.device, dtype=x.dtype) < keep
-            return x * mask / keep
-
-        _, g = self.task.gradient(self.w, indices, drop if self.config.dropout else None)
+        drop = Dropout(self.config.dropout, dropout) if self.config.dropout else None
+        _, g = self.task.gradient(self.w, indices, drop)
         self.t += 1
         self.m.lerp_(g, 1.0 - BETA1)
         self.v.lerp_(g * g, 1.0 - BETA2)

@@ -3,6 +3,9 @@
 #   sbatch slurm/sweep.sh configs/demo.toml [--set section.key=value ...]
 # The same command continues a run that was stopped; when the time limit nears, the job commits and requeues itself.
 
+#SBATCH --signal=B:USR1@120
+#SBATCH --open-mode=append
+#SBATCH --requeue
 # ---- edit this block -------------------------------------------------------------------------------------------------
 #SBATCH --job-name=protmpi
 #SBATCH --nodes=1
@@ -13,9 +16,6 @@
 VENV=${PROTMPI_VENV:-$PWD/.venv}
 MPI=${PROTMPI_MPI:-pmix}
 # ----------------------------------------------------------------------------------------------------------------------
-#SBATCH --signal=B:USR1@120
-#SBATCH --open-mode=append
-#SBATCH --requeue
 set -u
 INTERRUPTED=75 # protmpi's exit status for "committed, start me again"
 

@@ -1,4 +1,4 @@
-"""Attention within each sequence, with its pullback."""
+"""Attention within each sequence, with its pullback: in general, and in a first block where nothing is dropped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from protmpi.models.batch import Rows
+from protmpi.models.batch import ChosenRows, Rows
+from protmpi.models.layers import Arrays, one_hot, select, sum_by
 
 
 def attend(x: Tensor, q: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
@@ -31,8 +32,7 @@ def attend(x: Tensor, q: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Callable[[
         d_mixed = rows.by_sequence(dm)
         for xs, dms, out in zip(sequences, d_mixed, rows.by_sequence(da), strict=True):
             torch.bmm(dms, xs.mT, out=out)
-        product = a * da
-        ds = product.addcmul_(a, product.sum(-1, keepdim=True), value=-1.0)
+        ds = softmax_backward(a, da)
         for xs, dss, out in zip(sequences, rows.by_sequence(ds), rows.by_sequence(dq), strict=True):
             torch.bmm(dss, xs, out=out)
         for qs, dss, weights, dms, out in zip(
@@ -42,3 +42,51 @@ def attend(x: Tensor, q: Tensor, rows: Rows) -> tuple[Tensor, Tensor, Callable[[
         return dq, dx
 
     return mixed, a, pullback
+
+
+def attend_embedded(
+    p: Arrays, weight: str, scale: float, positions: Tensor, tokens: Tensor, rows: ChosenRows
+) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor, Arrays], None]]:
+    """Attention on X = E[token] + PE, for rows that all hold the last token, the mask.
+
+    Then a query depends on its site alone, and a score on (site, attended token) plus (site, attended site): the
+    products with X are products with E and PE. Returns the queries' X (W, R, d), M = A X (W, R, d) and the pullback.
+    """
+    e, vocabulary, length = p["E"], p["E"].shape[1], tokens.shape[2]
+    hot = one_hot(tokens.flatten(1), vocabulary, e.dtype).unflatten(1, tokens.shape[1:])
+    attended = rows.owners(tokens)
+
+    def collect(by_site: Tensor) -> Tensor:
+        """Sums (W, R, V) of (W, R, L) over attended sites with equal tokens."""
+        by_token = by_site.new_empty(*by_site.shape[:2], vocabulary)
+        for part, hots, out in zip(
+            rows.by_sequence(by_site), rows.sequences(hot), rows.by_sequence(by_token), strict=True
+        ):
+            torch.bmm(part, hots, out=out)
+        return by_token
+
+    def spread(by_token: Tensor) -> Tensor:
+        """(W, R, L): what (W, R, V) holds for the token of each attended site."""
+        return by_token.gather(2, attended)
+
+    x = e[:, -1:] + positions
+    q = (x @ p[weight].mT).mul_(scale)
+    scores = spread(select(q @ e.mT, rows.sites)).add_(select(q @ positions.mT, rows.sites))
+    a = torch.softmax(scores, -1)
+    a_token = collect(a)
+    mixed = (a @ positions).baddbmm_(a_token, e)
+
+    def pullback(dx_rows: Tensor, dm: Tensor, g: Arrays) -> None:
+        ds = softmax_backward(a, spread(dm @ e.mT).add_(dm @ positions.mT))
+        ds_token = sum_by(rows.sites, collect(ds), length)
+        dq = (sum_by(rows.sites, ds, length) @ positions).baddbmm_(ds_token, e).mul_(scale)
+        torch.bmm(dq.mT, x, out=g[weight])
+        torch.baddbmm(ds_token.mT @ q, a_token.mT, dm, out=g["E"])
+        g["E"][:, -1] += (dq.sum(1, keepdim=True) @ p[weight]).squeeze(1) + dx_rows.sum(1)
+
+    return select(x, rows.sites), mixed, pullback
+
+
+def softmax_backward(a: Tensor, da: Tensor) -> Tensor:
+    """dS = A (dA - row sums of A dA) of A = softmax(S)."""
+    return torch._softmax_backward_data(da, a, -1, a.dtype)

@@ -10,46 +10,28 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """R rows (sequence, site) of each walker, in groups of sequences with as many rows each.
+    """All sites of all sequences; a row is a (sequence, site) pair, and each walker has R of them.
 
-    Groups exist because sequences have different numbers of masked sites, but a batched matrix product wants
-    equal ones: within a group the rows are padded to the widest sequence. Several groups need W = 1.
+    Rows come in groups of sequences with as many rows each, because a batched matrix product wants equal shapes.
     """
 
     groups: tuple[tuple[int, int], ...]
-    """(number of sequences, rows of each of them) of every group, in order."""
+    """(number of sequences, rows of each of them) of every group, in order. Several groups need W = 1."""
 
     sites: Tensor
     """(W, R) site of each row."""
 
-    index: Tensor | None = None
-    """(W R,) place of each row in a (W B L, d) matrix, no place twice; None: all B L rows in order."""
-
     def take(self, x: Tensor) -> Tensor:
         """These rows (W, R, d) of x (W, B L, d)."""
-        return x if self.index is None else x.flatten(0, 1).index_select(0, self.index).view(*self.sites.shape, -1)
+        return x
 
     def add_to(self, x: Tensor, rows: Tensor) -> Tensor:
         """Add rows (W, R, d) to x (W, B L, d), in place."""
-        if self.index is None:
-            return x.add_(rows)
-        x.flatten(0, 1).index_add_(0, self.index, rows.flatten(0, 1))
-        return x
+        return x.add_(rows)
 
     def at_sites(self, table: Tensor) -> Tensor:
         """Rows (W, R, k) of a table (L, k)."""
         return table.index_select(0, self.sites.flatten()).view(*self.sites.shape, -1)
-
-    def add_per_sequence(self, rows: Tensor, each: Tensor) -> Tensor:
-        """Add each (W, B, k) to all rows (W, R, k) of its sequence, in place."""
-        for part, one in zip(self.by_sequence(rows), self.sequences(each.unsqueeze(2)), strict=True):
-            part.add_(one)
-        return rows
-
-    def sum_per_sequence(self, rows: Tensor) -> Tensor:
-        """Sums (W, B, k) over the rows (W, R, k) of each sequence."""
-        sums = torch.cat([part.sum(1) for part in self.by_sequence(rows)])
-        return sums.view(rows.shape[0], -1, rows.shape[2])
 
     def by_sequence(self, rows: Tensor) -> list[Tensor]:
         """Views (sequences, rows of each, k) of rows (W, R, k), one for each group."""
@@ -64,13 +46,49 @@ class Rows:
             return [x.flatten(0, 1)]
         return list(x[0].split([count for count, _ in self.groups]))
 
+    def add_per_sequence(self, rows: Tensor, each: Tensor) -> Tensor:
+        """Add each (W, B, k) to all rows (W, R, k) of its sequence, in place."""
+        for part, one in zip(self.by_sequence(rows), self.sequences(each.unsqueeze(2)), strict=True):
+            part.add_(one)
+        return rows
+
+    def sum_per_sequence(self, rows: Tensor) -> Tensor:
+        """Sums (W, B, k) over the rows (W, R, k) of each sequence."""
+        sums = torch.cat([part.sum(1) for part in self.by_sequence(rows)])
+        return sums.view(rows.shape[0], -1, rows.shape[2])
+
+
+@dataclass(frozen=True)
+class ChosenRows(Rows):
+    """Some sites of the sequences, none twice. Within a group the rows are padded to the widest sequence."""
+
+    owner: Tensor
+    """(W R,) the sequence of each row, counted through all walkers: 0 to W B - 1."""
+
+    length: int
+
+    def take(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1).index_select(0, self._index()).view(*self.sites.shape, -1)
+
+    def add_to(self, x: Tensor, rows: Tensor) -> Tensor:
+        x.flatten(0, 1).index_add_(0, self._index(), rows.flatten(0, 1))
+        return x
+
+    def owners(self, x: Tensor) -> Tensor:
+        """(W, R, k) of x (W, B, k): what each row's sequence has."""
+        return x.flatten(0, 1).index_select(0, self.owner).view(*self.sites.shape, -1)
+
+    def _index(self) -> Tensor:
+        """Place of each row in (W B L, d)."""
+        return torch.add(self.sites.flatten(), self.owner, alpha=self.length)
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens (W, B, L), and the rows at which the output is wanted."""
+    """Tokens (W, B, L), and the rows at which the output is wanted: they hold the last token, the mask."""
 
     tokens: Tensor
-    wanted: Rows
+    wanted: ChosenRows
 
 
 def every_site(tokens: Tensor) -> Rows:

@@ -46,7 +46,10 @@ class Layout:
     def split(self, w: Tensor) -> dict[str, Tensor]:
         """Views of w (W, P): name -> (W, *shape). No copy."""
         parts = w.split(self._sizes, 1)
-        return {e.name: part.view(-1, *e.shape) for e, part in zip(self.entries, parts, strict=True)}
+        return {
+            e.name: part if len(e.shape) == 1 else part.view(-1, *e.shape)
+            for e, part in zip(self.entries, parts, strict=True)
+        }
 
     def join(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
         """The flat vector (P,) of the named arrays."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.models.attention import attend
+from protmpi.models.attention import attend, attend_embedded
 from protmpi.models.batch import Batch, Rows, every_site
 from protmpi.models.layers import (
     Arrays,
@@ -31,6 +31,8 @@ from protmpi.models.layers import (
     uniform_weight,
 )
 from protmpi.models.layout import Layout
+
+ToInput = Callable[[Tensor, Arrays], None]
 
 
 class Transformer:
@@ -69,21 +71,16 @@ class Transformer:
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
         p = self.layout.split(w)
-        x, to_embedding = embed(p, self._positions.like(w), batch.tokens)
-        x, to_dropped = dropout(x, drop)
-        pullbacks = []
-        for b in range(self.blocks):
-            x, pullback, _ = self._block(p, b, x, self._rows(b, batch), drop)
-            pullbacks.append(pullback)
-        logits, to_head = affine(x, p, "Wo", "bo")
+        if self.blocks == 1 and drop is None:
+            out, to_input = self._only_block(p, batch)
+        else:
+            out, to_input = self._all_blocks(p, batch, drop)
+        logits, to_out = affine(out, p, "Wo", "bo")
 
         def backward(d_logits: Tensor) -> Tensor:
             gradient = torch.empty_like(w)
             g = self.layout.split(gradient)
-            dx = to_head(d_logits, g)
-            for pullback in reversed(pullbacks):
-                dx = pullback(dx, g)
-            to_embedding(to_dropped(dx), g)
+            to_input(to_out(d_logits, g), g)
             return gradient
 
         return logits, backward
@@ -99,33 +96,67 @@ class Transformer:
             maps.append(a.view(*tokens.shape, self.length))
         return torch.stack(maps, dim=2)
 
-    def _rows(self, b: int, batch: Batch) -> Rows:
-        """Where block b is evaluated: the last one only where its output is wanted."""
-        return batch.wanted if b == self.blocks - 1 else every_site(batch.tokens)
+    def _only_block(self, p: Arrays, batch: Batch) -> tuple[Tensor, ToInput]:
+        """The output (W, R, d) of a network of one block when nothing is dropped."""
+        x, mixed, to_attention = attend_embedded(
+            p, "0.Wqk", self.d**-0.5, self._positions.like(p["E"]), batch.tokens, batch.wanted
+        )
+        out, to_mixed = self._after_attention(p, 0, x, mixed, batch.wanted, None)
 
-    def _block(
-        self, p: Arrays, b: int, x: Tensor, rows: Rows, drop: Dropout | None
-    ) -> tuple[Tensor, Pullback, Tensor]:
+        def pullback(d_out: Tensor, g: Arrays) -> None:
+            to_attention(*to_mixed(d_out, g), g)
+
+        return out, pullback
+
+    def _all_blocks(self, p: Arrays, batch: Batch, drop: Dropout | None) -> tuple[Tensor, ToInput]:
+        """The output (W, R, d) of the last block, which is evaluated only where it is wanted."""
+        x, to_embedding = embed(p, self._positions.like(p["E"]), batch.tokens)
+        x, to_dropped = dropout(x, drop)
+        everywhere = every_site(batch.tokens)
+        pullbacks = []
+        for b in range(self.blocks):
+            x, pullback, _ = self._block(p, b, x, batch.wanted if b == self.blocks - 1 else everywhere, drop)
+            pullbacks.append(pullback)
+
+        def pullback_all(dx: Tensor, g: Arrays) -> None:
+            for pullback in reversed(pullbacks):
+                dx = pullback(dx, g)
+            to_embedding(to_dropped(dx), g)
+
+        return x, pullback_all
+
+    def _block(self, p: Arrays, b: int, x: Tensor, rows: Rows, drop: Dropout | None) -> tuple[Tensor, Pullback, Tensor]:
         """X' (W, R, d) at `rows` from x (W, B L, d), its pullback, and the attention A (W, R, L)."""
         scale = self.d**-0.5
         at_rows = rows.take(x)
         q, to_query = linear(at_rows, p, f"{b}.Wqk")
         mixed, a, to_attention = attend(x.unflatten(1, (-1, self.length)), q.mul_(scale), rows)
+        out, to_mixed = self._after_attention(p, b, at_rows, mixed, rows, drop)
+
+        def pullback(d_out: Tensor, g: Arrays) -> Tensor:
+            d_rows, d_mixed = to_mixed(d_out, g)
+            dq, dx = to_attention(d_mixed)
+            return rows.add_to(dx.flatten(1, 2), to_query(dq.mul_(scale), g).add_(d_rows))
+
+        return out, pullback, a
+
+    def _after_attention(
+        self, p: Arrays, b: int, x: Tensor, mixed: Tensor, rows: Rows, drop: Dropout | None
+    ) -> tuple[Tensor, Callable[[Tensor, Arrays], tuple[Tensor, Tensor]]]:
+        """X' (W, R, d) from X and M = A X at `rows`, and the pullback dX' -> (dX, dM)."""
         v, to_mixed = linear(mixed, p, f"{b}.Wvc")
         v, to_value = dropout(v, drop)
-        y, to_first_sum = layer_norm(v.add_(at_rows), p, f"{b}.LN1")
+        y, to_first_sum = layer_norm(v.add_(x), p, f"{b}.LN1")
         z, to_y = affine(y, p, f"{b}.W1", f"{b}.b1")
         z, to_z = relu(z)
         f, to_hidden = affine(z + rows.at_sites(self._hidden_positions.like(z)), p, f"{b}.W2", f"{b}.b2")
         f, to_forward = dropout(f, drop)
         out, to_second_sum = layer_norm(f.add_(y), p, f"{b}.LN2")
 
-        def pullback(d_out: Tensor, g: Arrays) -> Tensor:
+        def pullback(d_out: Tensor, g: Arrays) -> tuple[Tensor, Tensor]:
             d_second = to_second_sum(d_out, g)
             dy = to_y(to_z(to_hidden(to_forward(d_second), g)), g).add_(d_second)
             d_first = to_first_sum(dy, g)
-            dq, dx = to_attention(to_mixed(to_value(d_first), g))
-            d_rows = to_query(dq.mul_(scale), g).add_(d_first)
-            return rows.add_to(dx.flatten(1, 2), d_rows)
+            return d_first, to_mixed(to_value(d_first), g)
 
-        return out, pullback, a
+        return out, pullback

@@ -17,8 +17,9 @@ from protmpi import models
 from protmpi.config import Config
 from protmpi.data import dataset
 from protmpi.models.batch import Batch as Inputs
-from protmpi.models.batch import Rows
-from protmpi.models.layers import Dropout
+from protmpi.models.batch import ChosenRows
+from protmpi.models.layers import Dropout, one_hot
+from protmpi.models.memory import keep_freed_memory
 from protmpi.store.schema import Constant, Variable
 
 MASK = 20
@@ -26,8 +27,9 @@ VOCABULARY = 21
 SPLITS = ("train", "val", "test")
 CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
 MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
-GROUP = 16  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
+GROUP = 8  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
 ATTENTION_SEQUENCES = 1_000  # test sequences that a mean attention map is averaged over
+ATTENTION_CHUNK = 16  # of them at a time
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,11 @@ class MaskedSequences:
         weights = np.where(np.arange(sites.shape[1]) < count, 1.0 / count, 0.0)
         targets = np.take_along_axis(sequences, sites, axis=1)
         tokens = np.where(masked, MASK, sequences)
-        integers = (torch.as_tensor(x, dtype=torch.int64, device=device) for x in (tokens, sites, targets))
-        tokens_, sites_, targets_ = integers
         return cls(
-            tokens_,
-            sites_.flatten(),
-            targets_.flatten(),
-            torch.as_tensor(weights, dtype=dtype, device=device).flatten(),
+            torch.as_tensor(tokens, dtype=torch.int64, device=device),
+            torch.as_tensor(sites.ravel(), dtype=torch.int64, device=device),
+            torch.as_tensor(targets.ravel(), dtype=torch.int64, device=device),
+            torch.as_tensor(weights.ravel(), dtype=dtype, device=device),
             count[:, 0],
         )
 
@@ -69,27 +69,31 @@ class MaskedSequences:
         return self.tokens.shape[0]
 
     def batches(self, indices: np.ndarray, size: int, group: int) -> Iterator[Batch]:
-        """The sequences `indices` (W, B), repeats kept, `size` at a time in groups of up to `group`."""
+        """The sequences `indices` (W, B), repeats kept, up to `size` at a time in groups of up to `group`."""
         indices = np.sort(indices, axis=1)  # by number of masked sites, so that groups pad little
-        for start in range(0, indices.shape[1], size):
-            yield self._batch(indices[:, start : start + size], group)
+        for part in np.array_split(indices, -(-indices.shape[1] // size), axis=1):
+            yield self._batch(part, group)
 
     def _batch(self, indices: np.ndarray, group: int) -> Batch:
         walkers, batch = indices.shape
         length, most = self.tokens.shape[1], len(self.sites) // len(self)
+        widest = self.count[indices.max(0)]  # count increases with the index
         starts = range(0, batch, group)
-        groups = tuple((min(group, batch - a), int(self.count[indices[:, a : a + group]].max())) for a in starts)
-        width = np.concatenate([np.full(n, s) for n, s in groups])
-        first = np.cumsum(width) - width
-        sequence = np.repeat(np.arange(batch), width)
-        slot = np.arange(len(sequence)) - first[sequence]
-        device = self.tokens.device
-        entries = torch.from_numpy(indices[:, sequence] * most + slot).to(device)
-        sites = self.sites[entries]
-        place = np.arange(walkers)[:, None] * batch + sequence
-        index = torch.from_numpy(place * length).to(device).add_(sites).flatten()
-        tokens = self.tokens[torch.from_numpy(indices).to(device)]
-        return Batch(tokens, Rows(groups, sites, index), self.targets[entries], self.weights[entries])
+        groups = tuple((min(group, batch - start), int(widest[start : start + group].max())) for start in starts)
+        width = np.concatenate([np.full(n, rows) for n, rows in groups])
+        owner = np.repeat(np.arange(batch), width)
+        rank = np.arange(len(owner)) - np.repeat(np.cumsum(width) - width, width)
+
+        def to_device(x: np.ndarray) -> Tensor:
+            return torch.from_numpy(x.ravel()).to(self.tokens.device)
+
+        entries = to_device(indices[:, owner] * most + rank)
+        sites, targets, weights = (
+            table.index_select(0, entries).view(walkers, -1) for table in (self.sites, self.targets, self.weights)
+        )
+        tokens = self.tokens.index_select(0, to_device(indices)).view(walkers, batch, length)
+        owners = to_device(np.arange(walkers)[:, None] * batch + owner)
+        return Batch(tokens, ChosenRows(groups, sites, owners, length), targets, weights)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Folding:
     def __init__(self, data: dataset.FoldingData, network: models.Network, device: torch.device | str = "cpu",
                  dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
         self.network, self.layout, self.dtype = network, network.layout, dtype
+        keep_freed_memory()
         self.contact_map = data.contact_map
         self.data_hash = data.data_hash()
         self.sets = {
@@ -141,23 +146,24 @@ class Folding:
     @torch.no_grad()
     def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,) and gradients (W, P) on the training sequences `indices` (W, B)."""
-        parts = [self._gradient(w[chunk], indices[chunk], drop) for chunk in self._walkers(w)]
+        parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
         energies, gradients = zip(*parts, strict=True)
         return torch.cat(energies), torch.cat(gradients)
 
     def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
-        energies, gradient = 0, 0
+        energies, gradients = [], []
         for batch in self._batches("train", indices):
-            logits, backward = self.network.forward(w, batch, drop)
+            logits, pullback = self.network.forward(w, batch, drop)
             energy, d_logits = _cross_entropy(logits, batch)
-            gradient += backward(d_logits.div_(indices.shape[1]))
-            energies += energy / indices.shape[1]
-        return energies, gradient
+            energies.append(energy)
+            gradients.append(pullback(d_logits))
+        size = indices.shape[1]
+        return sum(energies[1:], energies[0]) / size, sum(gradients[1:], gradients[0]) / size
 
     @torch.no_grad()
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,) on a split; sums over sequences in float64."""
-        parts = [self._evaluate(w[chunk], split) for chunk in self._walkers(w)]
+        parts = [self._evaluate(w[some], split) for some in self._together(w)]
         energy, error = torch.cat(parts, dim=1).cpu().numpy() / len(self.sets[split])
         # a network whose weights are not finite guesses nothing: argmax of NaN would still name a residue
         return energy, np.where(np.isfinite(energy), error, np.nan)
@@ -173,15 +179,18 @@ class Folding:
             sums[1] += wrong.sum(1, dtype=torch.float64)
         return sums
 
-    def _walkers(self, w: Tensor) -> list[slice]:
-        """Walkers that go through the network together."""
-        size = 1 if w.device.type == "cpu" else max(1, MEMORY // (64 * self.network.width))
+    def _together(self, w: Tensor) -> list[slice]:
+        """Walkers that go through the network together: one by one in the cache of a CPU, all on a GPU."""
+        size = len(w) if w.is_cuda else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]
 
     def _batches(self, split: str, indices: np.ndarray) -> Iterator[Batch]:
-        cpu = self.sets[split].tokens.device.type == "cpu"
-        size = max(GROUP, CACHE // self.network.width) if cpu else max(1, MEMORY // (len(indices) * self.network.width))
-        return self.sets[split].batches(indices, size, GROUP if cpu else size)
+        """The sequences `indices` (W, B), as many at a time as the device takes well."""
+        numbers = len(indices) * self.network.width
+        if self.sets[split].tokens.is_cuda:
+            size = max(1, MEMORY // numbers)
+            return self.sets[split].batches(indices, size, group=size)
+        return self.sets[split].batches(indices, max(GROUP, CACHE // numbers), GROUP)
 
     def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
         energy, train_error = self.evaluate(w, "train")
@@ -197,15 +206,19 @@ class Folding:
 
     @torch.no_grad()
     def mean_attention(self, w: Tensor) -> np.ndarray:
-        """Attention maps (W, blocks, L, L) averaged over the first test sequences, float32."""
+        """Attention maps (W, blocks, L, L) averaged over test sequences, float32."""
         tokens = self.sets["test"].tokens
         # spread over the set, which is sorted by the number of masked sites
         chosen = torch.linspace(0, len(tokens) - 1, min(len(tokens), ATTENTION_SEQUENCES), device=w.device).long()
+        means = torch.stack([self._mean_attention(w[some], tokens[chosen]) for some in self._together(w)])
+        return means.flatten(0, 1).to(torch.float32).cpu().numpy()
+
+    def _mean_attention(self, w: Tensor, tokens: Tensor) -> Tensor:
         parts = [
-            self.network.attention(w, tokens[rows].expand(w.shape[0], -1, -1)).sum(1, dtype=torch.float64)
-            for rows in chosen.split(64)
+            self.network.attention(w, part.expand(len(w), -1, -1)).sum(1, dtype=torch.float64)
+            for part in tokens.split(ATTENTION_CHUNK)
         ]
-        return (torch.stack(parts).sum(0) / len(chosen)).to(torch.float32).cpu().numpy()
+        return torch.stack(parts).sum(0) / len(tokens)
 
     def constants(self) -> list[Constant]:
         """The contact map, where the structure is known."""
@@ -224,7 +237,5 @@ def _cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Energy (W,), summed over the rows, and its derivative by the logits (W, R, V)."""
     log_probabilities = torch.log_softmax(logits, -1)
     energies = _energies(log_probabilities, batch).sum(1)
-    d_logits = log_probabilities.exp_()
-    targets = batch.targets[..., None]
-    d_logits.scatter_add_(-1, targets, torch.full_like(targets, -1, dtype=logits.dtype))
+    d_logits = log_probabilities.exp_().sub_(one_hot(batch.targets, logits.shape[-1], logits.dtype))
     return energies, d_logits.mul_(batch.weights[..., None])

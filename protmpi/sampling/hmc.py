@@ -1,0 +1,132 @@
+"""Full-batch hybrid Monte Carlo, plain and on the sphere |w|² = Q: the yardstick (METHOD section 5).
+
+    p ~ N(0, M T)          n leapfrog steps of size dt with the full-batch gradient          accept with
+    probability min(1, exp(-(H' - H)/T)),   H = U(w) + p²/(2M)
+
+On the sphere momenta are drawn tangent and the leapfrog steps are RATTLE steps, with the same two projections as the
+constrained pseudo-Langevin kernel; they conserve the volume of phase space and can be reversed, so that the Metropolis
+test makes the target exact: exp(-U/T) sqrt(w·w/M) on the sphere, and with `fixman` exp(-U/T) (Duane et al. 1987;
+Andersen 1983; Brubaker et al. 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from protmpi.sampling.constrained import dot, multiplier, project_momentum
+
+EnergyGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Full-batch energies (W, 1), float64, and gradients (W, P) at w (W, P)."""
+
+Normals = Callable[[Tensor], Tensor]
+"""Standard normals in the shape of their argument."""
+
+Uniforms = Callable[[], Tensor]
+"""One uniform number per walker, (W, 1) float64."""
+
+
+@dataclass(frozen=True)
+class State:
+    """W walkers: position, mass and gradient (W, P), energy (W, 1), and whether the last trajectory was accepted."""
+
+    position: Tensor
+    mass: Tensor
+    energy: Tensor
+    gradient: Tensor
+    accepted: Tensor
+
+
+def build(
+    temperature: Tensor,
+    dt: float,
+    leapfrog_steps: int,
+    energy_gradient: EnergyGradient,
+    normals: Normals,
+    uniforms: Uniforms,
+    norm2: Tensor | None = None,
+    fixman: bool = True,
+) -> HybridMonteCarlo:
+    """The kernel at temperatures (W, 1); on the sphere where `norm2` (W, 1), float64, is given."""
+    return HybridMonteCarlo(temperature, dt, leapfrog_steps, energy_gradient, normals, uniforms, norm2, fixman)
+
+
+class HybridMonteCarlo:
+    """One step is one trajectory with its Metropolis test."""
+
+    def __init__(
+        self,
+        temperature: Tensor,
+        dt: float,
+        leapfrog_steps: int,
+        energy_gradient: EnergyGradient,
+        normals: Normals,
+        uniforms: Uniforms,
+        norm2: Tensor | None,
+        fixman: bool,
+    ) -> None:
+        self.temperature, self.dt, self.leapfrog_steps = temperature, dt, leapfrog_steps
+        self.energy_gradient, self.normals, self.uniforms = energy_gradient, normals, uniforms
+        self.norm2, self.fixman = norm2, fixman
+
+    def init(self, position: Tensor, mass: Tensor) -> State:
+        """Walkers at `position`."""
+        energy, gradient = self._energy_gradient(position, mass)
+        return State(position, mass, energy, gradient, torch.ones_like(energy, dtype=torch.bool))
+
+    def step(self, state: State) -> State:
+        """Draw momenta, follow the dynamics, accept or stay."""
+        w, mass = state.position, state.mass
+        p = self.draw_momentum(w, mass)
+        start = self._hamiltonian(state.energy, p, mass)
+        moved = state
+        for _ in range(self.leapfrog_steps):
+            moved, p = self._leapfrog(moved, p)
+        end = self._hamiltonian(moved.energy, p, mass)
+        # a trajectory that left the sphere's reach is NaN: the comparison is false and the walker stays
+        accepted = self.uniforms().log() < (start - end) / self.temperature.double()
+        return replace(
+            state,
+            position=torch.where(accepted, moved.position, w),
+            energy=torch.where(accepted, moved.energy, state.energy),
+            gradient=torch.where(accepted, moved.gradient, state.gradient),
+            accepted=accepted,
+        )
+
+    def draw_momentum(self, w: Tensor, mass: Tensor) -> Tensor:
+        """Momenta from N(0, M T), tangent to the sphere where there is one."""
+        p = (mass * self.temperature).sqrt_().mul_(self.normals(w))
+        return p if self.norm2 is None else project_momentum(p, w, w / mass)
+
+    def _leapfrog(self, state: State, p: Tensor) -> tuple[State, Tensor]:
+        """Half kick, drift, half kick; on the sphere a RATTLE step."""
+        w, mass, dt = state.position, state.mass, self.dt
+        half = p.sub(state.gradient, alpha=0.5 * dt)
+        position = w.addcdiv(half, mass, value=dt)
+        if self.norm2 is not None:
+            direction = w / mass
+            mu = multiplier(position, direction, self.norm2)
+            half = half.addcmul(w, (mu / dt).to(w.dtype))
+            position = position.addcmul(direction, mu.to(w.dtype))
+        energy, gradient = self._energy_gradient(position, mass)
+        p = half.sub(gradient, alpha=0.5 * dt)
+        if self.norm2 is not None:
+            p = project_momentum(p, position, position / mass)
+        return replace(state, position=position, energy=energy, gradient=gradient), p
+
+    def _hamiltonian(self, energy: Tensor, p: Tensor, mass: Tensor) -> Tensor:
+        return energy + 0.5 * dot(p, p / mass)
+
+    def _energy_gradient(self, w: Tensor, mass: Tensor) -> tuple[Tensor, Tensor]:
+        """U and its gradient, with the Fixman potential (T/2) log(w·w/M) on the sphere where it is asked for."""
+        energy, gradient = self.energy_gradient(w)
+        if self.norm2 is None or not self.fixman:
+            return energy, gradient
+        direction = w / mass
+        metric = dot(direction, w)
+        temperature = self.temperature.double()
+        force = direction * (temperature / metric).to(w.dtype)
+        return energy + 0.5 * temperature * metric.log(), gradient + force

@@ -1,0 +1,43 @@
+"""Commands with a time limit, so that no hung rank can hang the suite."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMIT = 180.0  # seconds: far above what any command here needs
+
+
+def mpi_environment() -> dict[str, str]:
+    """Open MPI that runs as root and does not burn the cores that compute."""
+    names = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "OMPI_MCA_mpi_yield_when_idle")
+    return {**os.environ, **dict.fromkeys(names, "1")}
+
+
+def launch(arguments: list[str], limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process group of its own and kill the whole group when it takes too long."""
+    process = subprocess.Popen(
+        arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=mpi_environment(),
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"{' '.join(arguments)} took more than {limit} s\n{out}\n{err}")
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def mpirun_command(ranks: int) -> list[str]:
+    """mpirun as the Makefile calls it, with more ranks than cores allowed."""
+    found = os.environ.get("MPIRUN") or str(Path(sys.executable).with_name("mpirun"))
+    if shutil.which(found) is None:
+        pytest.skip(f"no mpirun at {found}; make setup installs one")
+    return [found, "-n", str(ranks), "--bind-to", "none", "--oversubscribe"]
