@@ -16,9 +16,8 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	mkdir -p $(RUN)
 	.venv/bin/protmpi data make configs/demo.toml
-	.venv/bin/protmpi train configs/demo.toml
+	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi train configs/demo.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/demo.toml
 	.venv/bin/protmpi-analysis report $(RUN)/store.zarr --out $(RUN)/report
 

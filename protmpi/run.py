@@ -81,16 +81,19 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], world: World) -> N
     path = plan.config.execution.store
     if world.rank != 0:
         return
-    if not path.exists():
-        writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
-        return
-    found = Store(path)
-    old = found.attributes["identity"]
-    changed = [f"{key} {old.get(key)} -> {value}" for key, value in plan.identity.items() if old.get(key) != value]
-    if changed:
-        raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
-    if plan.schema.steps > found.schema.steps:
-        writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+    try:
+        if not path.exists():
+            writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
+            return
+        found = Store(path)
+        old = found.attributes["identity"]
+        changed = [f"{key} {old.get(key)} -> {value}" for key, value in plan.identity.items() if old.get(key) != value]
+        if changed:
+            raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
+        if plan.schema.steps > found.schema.steps:
+            writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store") from None
 
 
 def resume(ensemble: Ensemble, config: Config) -> None:

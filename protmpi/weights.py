@@ -156,7 +156,9 @@ def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def _subject(name: str) -> str:
-    return {"schema": "version of this program", "model": "network", "train": "training"}.get(name, "data set")
+    return {"schema": "version of this program", "model": "network", "train": "training"}.get(
+        name, "data set (data.file)"
+    )
 
 
 def _difference(found: Any, wanted: str) -> str:

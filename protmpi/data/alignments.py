@@ -53,16 +53,20 @@ def read(path: Path) -> Alignment:
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
         odd = next(index for index, row in enumerate(rows) if len(row) != len(rows[0]))
-        raise DataError(f"{path}: {names[odd]} has {len(rows[odd])} sites, {names[0]} has {len(rows[0])}; "
-                        "align the sequences to one length")
+        raise DataError(
+            f"{path}: {names[odd]} has {len(rows[odd])} sites, {names[0]} has {len(rows[0])}; "
+            "align the sequences to one length"
+        )
     if not 2 <= len(rows[0]) <= MAX_LENGTH:
         raise DataError(f"{path}: sequences of length {len(rows[0])}; 2 to {MAX_LENGTH} are allowed")
     counts = {"sequences": len(rows), "insertions": insertions, "gaps": 0, "unknown": 0}
     for name, row in zip(names, rows, strict=True):
         strange = set(row) - set(AMINO_ACIDS + UNKNOWN + "-.")
         if strange:
-            raise DataError(f"{path}: {name}: {min(strange)!r} is no amino acid; allowed are {AMINO_ACIDS}, "
-                            f"{UNKNOWN} (unknown), - and . (gaps)")
+            raise DataError(
+                f"{path}: {name}: {min(strange)!r} is no amino acid; allowed are {AMINO_ACIDS}, "
+                f"{UNKNOWN} (unknown), - and . (gaps)"
+            )
         counts["gaps"] += row.count("-") + row.count(".")
         counts["unknown"] += sum(row.count(letter) for letter in UNKNOWN)
     return Alignment(np.stack([encode(row) for row in rows]), counts, sha256)

@@ -39,9 +39,11 @@ def contacts(
     from protmpi.data.contacts import contact_map
 
     structure = contact_map(source, cutoff=cutoff, min_separation=1, chain=chain, model=model)
-    console.print(f"{structure.provenance['file']}, model {model}, chain {structure.provenance['chain']}: "
-                  f"L = {structure.length}, {structure.missing} without coordinates, cutoff {cutoff:g} Å, "
-                  f"positions by {structure.provenance['numbering']}")
+    console.print(
+        f"{structure.provenance['file']}, model {model}, chain {structure.provenance['chain']}: "
+        f"L = {structure.length}, {structure.missing} without coordinates, cutoff {cutoff:g} Å, "
+        f"positions by {structure.provenance['numbering']}"
+    )
     table = Table("|i-j| at least", "pairs", box=SIMPLE)
     for separation, pairs in structure.pairs_by_separation().items():
         table.add_row(str(separation), str(pairs))
@@ -56,8 +58,9 @@ def contacts(
 def make_data(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="TOML; optional with --sequences")] = None,
     out: Annotated[Path | None, typer.Option(help="data file (HDF5); data.file of CONFIG if absent")] = None,
-    sequences: Annotated[Path | None, typer.Option(
-        help="your own sequences: FASTA, A3M, aligned FASTA or one per line")] = None,
+    sequences: Annotated[
+        Path | None, typer.Option(help="your own sequences: FASTA, A3M, aligned FASTA or one per line")
+    ] = None,
     structure: Annotated[str | None, typer.Option(help=OPTIONS["structure"].description)] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,
 ) -> None:
@@ -114,8 +117,10 @@ def _print_summary(data: FoldingData, path: Path) -> None:
 
     train, val, test = (int((data.split == part).sum()) for part in range(3))
     count, length = data.sequences.shape
-    console.print(f"{path}: {count} sequences of length {length} ({train} train, {val} validation, {test} test), "
-                  f"{data.masked.sum() / count:.2f} masked sites each")
+    console.print(
+        f"{path}: {count} sequences of length {length} ({train} train, {val} validation, {test} test), "
+        f"{data.masked.sum() / count:.2f} masked sites each"
+    )
     counts = data.attributes.get("read")
     if counts:
         console.print(", ".join(f"{name}: {value}" for name, value in counts.items()))

@@ -35,8 +35,9 @@ MAX_TEXT_BYTES = 1 << 30
 RARE_PARENTS = {"U": "C", "O": "K"}  # selenocysteine and pyrrolysine
 
 
-def contact_map(source: str | Path, *, cutoff: float = 4.5, min_separation: int = 2, chain: str | None = None,
-                model: int = 1) -> Structure:
+def contact_map(
+    source: str | Path, *, cutoff: float = 4.5, min_separation: int = 2, chain: str | None = None, model: int = 1
+) -> Structure:
     """Contacts of one chain.
 
     source: a .pdb or .cif file (also .gz), or a PDB id, which is fetched from RCSB. cutoff: Å. min_separation: smallest
@@ -61,9 +62,16 @@ def contact_map(source: str | Path, *, cutoff: float = 4.5, min_separation: int 
         heavy_atoms += [atom.pos.tolist() for atom in kept]
         owners += [position] * len(kept)
     contacts = _contacts(np.array(heavy_atoms).reshape(-1, 3), np.array(owners, dtype=int), cutoff, min_separation)
-    provenance = {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "model": model, "chain": chain,
-                  "cutoff": cutoff, "min_separation": min_separation, "numbering": numbering,
-                  "gemmi": version("gemmi")}
+    provenance = {
+        "file": name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "model": model,
+        "chain": chain,
+        "cutoff": cutoff,
+        "min_separation": min_separation,
+        "numbering": numbering,
+        "gemmi": version("gemmi"),
+    }
     return Structure(sequence, contacts, tuple(residues), provenance)
 
 
@@ -85,8 +93,10 @@ def _read(source: str) -> tuple[str, bytes]:
             return f"{source.upper()}.cif.gz", fetch(source)
     except (OSError, HTTPException) as error:
         reason = str(getattr(error, "reason", None) or error).replace("\n", " ")
-        raise DataError(f"{source}: cannot be read: {reason}; give a PDB or mmCIF file, or a PDB id with a network "
-                        "connection to files.rcsb.org") from error
+        raise DataError(
+            f"{source}: cannot be read: {reason}; give a PDB or mmCIF file, or a PDB id with a network "
+            "connection to files.rcsb.org"
+        ) from error
     raise DataError(f"{source}: no such file, and not a PDB id (a digit and three letters or digits)")
 
 
@@ -162,8 +172,9 @@ def _residues(polymer: gemmi.ResidueSpan) -> Iterator[tuple[gemmi.Residue, str]]
         yield group[index], location
 
 
-def _contacts(heavy_atoms: np.ndarray, owners: np.ndarray, cutoff: float,
-              min_separation: int) -> tuple[tuple[int, int], ...]:
+def _contacts(
+    heavy_atoms: np.ndarray, owners: np.ndarray, cutoff: float, min_separation: int
+) -> tuple[tuple[int, int], ...]:
     """Pairs of positions with two atoms (A, 3) closer than the cutoff."""
     if not len(heavy_atoms):
         return ()

@@ -32,8 +32,9 @@ class Check:
     passed: bool
 
 
-def measure(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence,
-            pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+def measure(
+    problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence, pool: ThreadPoolExecutor
+) -> dict[str, np.ndarray]:
     """What is stored beside the sequences of two runs; names as in the data file's `convergence` group.
 
     Shapes: K rungs (padded with nan to the longer ladder), N sequences, 2 runs. Energies in units of the std of J.
@@ -59,6 +60,7 @@ def measure(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.Se
 
 def checks(measured: dict[str, np.ndarray]) -> list[Check]:
     """The table of verdicts, from what `measure` returned."""
+
     def both(name: str, form: str) -> str:
         return ", ".join(format(value, form) for value in measured[name])
 
@@ -74,13 +76,24 @@ def checks(measured: dict[str, np.ndarray]) -> list[Check]:
         compared("energies", both("energy_mean", ".2f"), "energy"),
         compared("site profiles", f"distance {measured['profile_distance']:.4f}", "profile"),
         compared("pair identity", identity, "identity"),
-        Check(f"Metropolis at T = {measured['metropolis_temperature']:.2f}",
-              f"{measured['tempering_energy']:.2f}, {measured['metropolis_energy']:.2f}", f"z {z:+.1f}",
-              abs(z) <= LARGEST_Z),
-        Check("round trips / sequence", both("round_trips_per_sequence", ".2f"), f"at least {FEWEST_ROUND_TRIPS:g}",
-              bool(trips.min() >= FEWEST_ROUND_TRIPS)),
-        Check("visits / even share", f"{fewest:.2f} to {most:.2f}", f"at least {SMALLEST_VISITS:g}",
-              fewest >= SMALLEST_VISITS),
+        Check(
+            f"Metropolis at T = {measured['metropolis_temperature']:.2f}",
+            f"{measured['tempering_energy']:.2f}, {measured['metropolis_energy']:.2f}",
+            f"z {z:+.1f}",
+            abs(z) <= LARGEST_Z,
+        ),
+        Check(
+            "round trips / sequence",
+            both("round_trips_per_sequence", ".2f"),
+            f"at least {FEWEST_ROUND_TRIPS:g}",
+            bool(trips.min() >= FEWEST_ROUND_TRIPS),
+        ),
+        Check(
+            "visits / even share",
+            f"{fewest:.2f} to {most:.2f}",
+            f"at least {SMALLEST_VISITS:g}",
+            fewest >= SMALLEST_VISITS,
+        ),
     ]
 
 
@@ -94,8 +107,9 @@ def _ladders(runs: list[TemperingRun]) -> dict[str, np.ndarray]:
     return {
         "temperatures": padded([1 / run.ladder.inverse_temperatures for run in runs]),
         "weights": padded([run.ladder.weights for run in runs]),
-        "visits": padded([run.ladder.rungs * t.visits.sum(axis=0) / t.visits.sum()
-                          for run, t in zip(runs, tallies, strict=True)]),
+        "visits": padded(
+            [run.ladder.rungs * t.visits.sum(axis=0) / t.visits.sum() for run, t in zip(runs, tallies, strict=True)]
+        ),
         "mean_energies": padded([t.energy_sums.sum(axis=0) / np.maximum(t.visits.sum(axis=0), 1) for t in tallies]),
         "round_trips_per_sequence": np.array([run.tally.round_trips.sum() / len(run.sequences) for run in runs]),
         "sweeps_per_round_trip": np.array([t.sweeps_per_round_trip for t in tallies]),
@@ -117,7 +131,7 @@ def _two_runs(runs: list[TemperingRun], energy: list[np.ndarray], random: np.ran
             letters.append(np.bincount(cells[own].ravel(), minlength=20 * length))
             bins.append(np.bincount(np.searchsorted(edges, values[own]), minlength=ENERGY_BINS))
     member = np.zeros(len(letters))
-    member[:runs[0].tally.visits.shape[0]] = 1
+    member[: runs[0].tally.visits.shape[0]] = 1
     groups = np.stack([member] + [random.permutation(member) for _ in range(EXCHANGES)])
     first, second = (_frequencies(side, np.stack(letters), np.stack(bins), length) for side in (groups, 1 - groups))
     differences = {
@@ -143,8 +157,9 @@ def _frequencies(groups: np.ndarray, letters: np.ndarray, bins: np.ndarray, leng
     return {"letters": frequencies, "bins": groups @ bins / n, "identity": (n[:, 0] * chance - 1) / (n[:, 0] - 1)}
 
 
-def _metropolis(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence,
-                pool: ThreadPoolExecutor) -> dict[str, np.ndarray]:
+def _metropolis(
+    problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence, pool: ThreadPoolExecutor
+) -> dict[str, np.ndarray]:
     """Mean energy of the first run's hottest rung, where Metropolis forgets, against plain Metropolis from random."""
     ladder, tally = runs[0].ladder, runs[0].tally
     hottest = ladder.single(0)
@@ -153,9 +168,12 @@ def _metropolis(problem: FoldingEnergy, runs: list[TemperingRun], seed: np.rando
     plain = crowd.advance(hottest, METROPOLIS_SWEEPS)
     expected, expected_error = _mean_and_error(plain.energy_sums[:, 0], plain.visits[:, 0])
     mean, error = _mean_and_error(tally.energy_sums[:, 0], tally.visits[:, 0])
-    return {"metropolis_temperature": np.array(1 / ladder.inverse_temperatures[0]),
-            "metropolis_energy": np.array(expected), "tempering_energy": np.array(mean),
-            "metropolis_z": np.array((mean - expected) / max(np.hypot(error, expected_error), np.finfo(float).tiny))}
+    return {
+        "metropolis_temperature": np.array(1 / ladder.inverse_temperatures[0]),
+        "metropolis_energy": np.array(expected),
+        "tempering_energy": np.array(mean),
+        "metropolis_z": np.array((mean - expected) / max(np.hypot(error, expected_error), np.finfo(float).tiny)),
+    }
 
 
 def _mean_and_error(sums: np.ndarray, visits: np.ndarray) -> tuple[float, float]:

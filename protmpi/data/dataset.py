@@ -17,7 +17,7 @@ from protmpi.errors import DataError
 
 SCHEMA = "protmpi folding data 1"
 MAX_SEQUENCES = 10_000_000
-MAX_BYTES = 16 << 30          # all arrays together
+MAX_BYTES = 16 << 30  # all arrays together
 MAX_CONVERGENCE_ARRAYS = 256
 MAX_TEXT = 1 << 20
 
@@ -123,15 +123,18 @@ def _read(file: h5py.File, source: str) -> FoldingData:
                 raise DataError(f"{source}: {name}: missing")
             continue
         if dataset.dtype != np.dtype(dtype) or dataset.ndim != len(axes):
-            raise DataError(f"{source}: {name}: is {dataset.dtype} of rank {dataset.ndim}, "
-                            f"must be {dtype} ({', '.join(axes)})")
+            raise DataError(
+                f"{source}: {name}: is {dataset.dtype} of rank {dataset.ndim}, must be {dtype} ({', '.join(axes)})"
+            )
         for axis, size in zip(axes, dataset.shape, strict=True):
             if sizes.setdefault(axis, size) != size:
                 raise DataError(f"{source}: {name}: has {axis} = {size}, must be {sizes[axis]}")
         found[name] = dataset
     if not (1 <= sizes["L"] <= MAX_LENGTH and 1 <= sizes["N"] <= MAX_SEQUENCES):
-        raise DataError(f"{source}: {sizes['N']} sequences of length {sizes['L']}; "
-                        f"1 to {MAX_SEQUENCES} of length 1 to {MAX_LENGTH} are allowed")
+        raise DataError(
+            f"{source}: {sizes['N']} sequences of length {sizes['L']}; "
+            f"1 to {MAX_SEQUENCES} of length 1 to {MAX_LENGTH} are allowed"
+        )
     measured = _convergence(file, source)
     if sum(dataset.nbytes for dataset in [*found.values(), *measured.values()]) > MAX_BYTES:
         raise DataError(f"{source}: more than {MAX_BYTES >> 30} GiB of arrays")
@@ -141,9 +144,12 @@ def _read(file: h5py.File, source: str) -> FoldingData:
         raise DataError(f"{source}: attributes: not JSON ({error})") from error
     if not isinstance(attributes, dict):
         raise DataError(f"{source}: attributes: must be a JSON object")
-    return FoldingData(**{name: dataset[()] for name, dataset in found.items()},
-                       native=_text(file, "native", source), attributes=attributes,
-                       convergence={name: dataset[()] for name, dataset in measured.items()})
+    return FoldingData(
+        **{name: dataset[()] for name, dataset in found.items()},
+        native=_text(file, "native", source),
+        attributes=attributes,
+        convergence={name: dataset[()] for name, dataset in measured.items()},
+    )
 
 
 def _dataset(group: h5py.Group, name: str, source: str) -> h5py.Dataset | None:
@@ -192,13 +198,13 @@ def check(data: FoldingData, source: str) -> None:
         "masked: every sequence must have a masked site": bool(data.masked.any(axis=1).all()),
         "split: must be 0 (train), 1 (val) or 2 (test)": data.split.max(initial=0) <= 2,
         "split: a train, a validation and a test sequence are needed": len(np.unique(data.split)) == 3,
-        f"native: must be empty or {length} letters of {AMINO_ACIDS} or X":
-            len(data.native) in (0, length) and not set(data.native) - set(AMINO_ACIDS + "X"),
+        f"native: must be empty or {length} letters of {AMINO_ACIDS} or X": len(data.native) in (0, length)
+        and not set(data.native) - set(AMINO_ACIDS + "X"),
         "energies: must be finite": data.energies is None or bool(np.isfinite(data.energies).all()),
-        "couplings: must be finite and symmetric": data.couplings is None or (
-            bool(np.isfinite(data.couplings).all()) and np.array_equal(data.couplings, data.couplings.T)),
-        "contact_map: must be symmetric with an empty diagonal": data.contact_map is None or (
-            np.array_equal(data.contact_map, data.contact_map.T) and not data.contact_map.diagonal().any()),
+        "couplings: must be finite and symmetric": data.couplings is None
+        or (bool(np.isfinite(data.couplings).all()) and np.array_equal(data.couplings, data.couplings.T)),
+        "contact_map: must be symmetric with an empty diagonal": data.contact_map is None
+        or (np.array_equal(data.contact_map, data.contact_map.T) and not data.contact_map.diagonal().any()),
     }
     for rule, holds in rules.items():
         if not holds:

@@ -54,7 +54,7 @@ class FoldingEnergy:
         """Contacts of each site (L, max degree) uint32, the first `degrees` of a row."""
         neighbours = np.zeros((self.length, max(1, self.degrees.max())), dtype=np.uint32)
         for site, row in enumerate(self.contact_map):
-            neighbours[site, :self.degrees[site]] = np.nonzero(row)[0]
+            neighbours[site, : self.degrees[site]] = np.nonzero(row)[0]
         return neighbours
 
     @property

@@ -30,19 +30,27 @@ def native_structure(config: DataConfig) -> structure.Structure:
     if config.structure != "acbp" and not config.structure.endswith(".json"):
         from protmpi.data.contacts import contact_map
 
-        return contact_map(config.structure, cutoff=config.cutoff, min_separation=config.min_separation,
-                           chain=config.chain, model=config.model)
+        return contact_map(
+            config.structure,
+            cutoff=config.cutoff,
+            min_separation=config.min_separation,
+            chain=config.chain,
+            model=config.model,
+        )
     native = structure.shipped() if config.structure == "acbp" else structure.load(Path(config.structure))
     for key in ("cutoff", "min_separation", "model", "chain"):
         wanted, stored = getattr(config, key), native.provenance.get(key)
         if wanted is not None and wanted != stored:
-            raise DataError(f"data.{key}: {wanted} does not fit the contact list {config.structure}, made with "
-                            f"{stored}; give the PDB or mmCIF file as data.structure")
+            raise DataError(
+                f"data.{key}: {wanted} does not fit the contact list {config.structure}, made with "
+                f"{stored}; give the PDB or mmCIF file as data.structure"
+            )
     return native
 
 
-def parameters(config: DataConfig, native: structure.Structure | None,
-               own: alignments.Alignment | None) -> dict[str, Any]:
+def parameters(
+    config: DataConfig, native: structure.Structure | None, own: alignments.Alignment | None
+) -> dict[str, Any]:
     """Everything that decides the content of the data set; equal parameters mean equal data."""
     names = ["train", "val", "mask_probability", "seed"]
     if own is None:
@@ -56,12 +64,15 @@ def parameters(config: DataConfig, native: structure.Structure | None,
     return chosen
 
 
-def drawn(config: DataConfig, native: structure.Structure,
-          report: Callable[[int, str, float], None]) -> dataset.FoldingData:
+def drawn(
+    config: DataConfig, native: structure.Structure, report: Callable[[int, str, float], None]
+) -> dataset.FoldingData:
     """Sequences drawn by simulated tempering, in two independent runs. report(run, stage, share of it done)."""
     if config.moves == "swap" and "X" in native.sequence:
-        raise DataError(f"data.structure: {config.structure}: residue {native.sequence.index('X') + 1} has no parent "
-                        "amino acid, so that the native composition is not known; choose data.moves = \"mutate\"")
+        raise DataError(
+            f"data.structure: {config.structure}: residue {native.sequence.index('X') + 1} has no parent "
+            'amino acid, so that the native composition is not known; choose data.moves = "mutate"'
+        )
     couplings = draw_couplings(config.couplings, np.random.default_rng(stream(config.seed, COUPLINGS)))
     problem = FoldingEnergy(couplings, native.contact_map(), encode(native.sequence), config.moves)
     if not native.contacts or problem.entropy <= 0:
@@ -73,33 +84,62 @@ def drawn(config: DataConfig, native: structure.Structure,
     with tempering.threads() as pool:
         runs = []
         for index, count in enumerate([config.sequences - share, share]):
-            runs.append(tempering.run(problem, config.temperature, count, stream(config.seed, SEQUENCES, index), pool,
-                                      lambda stage, done, index=index: report(index, stage, done)))  # type: ignore[misc]
+            runs.append(
+                tempering.run(
+                    problem,
+                    config.temperature,
+                    count,
+                    stream(config.seed, SEQUENCES, index),
+                    pool,
+                    lambda stage, done, index=index: report(index, stage, done),
+                )
+            )  # type: ignore[misc]
         measured = convergence.measure(problem, runs, stream(config.seed, CHECKS), pool)
     sequences = np.concatenate([run.sequences for run in runs])
-    return _assemble(config, sequences, native, None, energies(sequences, couplings, problem.contact_map), couplings,
-                     measured)
+    return _assemble(
+        config, sequences, native, None, energies(sequences, couplings, problem.contact_map), couplings, measured
+    )
 
 
 def given(config: DataConfig, own: alignments.Alignment, native: structure.Structure | None) -> dataset.FoldingData:
     """A user's own sequences, with or without their structure."""
     length = own.sequences.shape[1]
     if native is not None and native.length != length:
-        raise DataError(f"data.structure: {config.structure} has {native.length} residues, the sequences have {length} "
-                        "sites; both must be the same")
+        raise DataError(
+            f"data.structure: {config.structure} has {native.length} residues, the sequences have {length} "
+            "sites; both must be the same"
+        )
     return _assemble(config, own.sequences, native, own, None, None, {})
 
 
-def _assemble(config: DataConfig, sequences: np.ndarray, native: structure.Structure | None,
-              own: alignments.Alignment | None, energy: np.ndarray | None, couplings: np.ndarray | None,
-              measured: dict[str, np.ndarray]) -> dataset.FoldingData:
-    split = masking.draw_split(len(sequences), config.train, config.val,
-                               np.random.default_rng(stream(config.seed, SPLIT)))
+def _assemble(
+    config: DataConfig,
+    sequences: np.ndarray,
+    native: structure.Structure | None,
+    own: alignments.Alignment | None,
+    energy: np.ndarray | None,
+    couplings: np.ndarray | None,
+    measured: dict[str, np.ndarray],
+) -> dataset.FoldingData:
+    split = masking.draw_split(
+        len(sequences), config.train, config.val, np.random.default_rng(stream(config.seed, SPLIT))
+    )
     known = own.known if own is not None else np.ones(sequences.shape, dtype=bool)
     masked = masking.draw_masks(known, config.mask_probability, np.random.default_rng(stream(config.seed, MASKS)))
-    attributes = {"protmpi": __version__, "parameters": parameters(config, native, own),
-                  "structure": native.provenance if native is not None else {},
-                  "read": own.counts if own is not None else {}}
-    return dataset.FoldingData(sequences, masked, split, energy, couplings,
-                               native.contact_map() if native is not None else None,
-                               native.sequence if native is not None else "", attributes, measured)
+    attributes = {
+        "protmpi": __version__,
+        "parameters": parameters(config, native, own),
+        "structure": native.provenance if native is not None else {},
+        "read": own.counts if own is not None else {},
+    }
+    return dataset.FoldingData(
+        sequences,
+        masked,
+        split,
+        energy,
+        couplings,
+        native.contact_map() if native is not None else None,
+        native.sequence if native is not None else "",
+        attributes,
+        measured,
+    )

@@ -21,8 +21,10 @@ def draw_masks(known: np.ndarray, probability: float, random: np.random.Generato
         raise DataError(f"sequence {empty[0] + 1} has no known amino acid, so that no site can be masked; remove it")
     fewest = int(known.sum(axis=1).min())
     if probability * fewest < FEWEST_MASKED:
-        raise DataError(f"data.mask_probability: {probability:g} masks hardly any of {fewest} sites; "
-                        f"at least {FEWEST_MASKED / fewest:.2g} is needed")
+        raise DataError(
+            f"data.mask_probability: {probability:g} masks hardly any of {fewest} sites; "
+            f"at least {FEWEST_MASKED / fewest:.2g} is needed"
+        )
     masked = (random.random(known.shape) < probability) & known
     while len(again := np.nonzero(~masked.any(axis=1))[0]):
         masked[again] = (random.random((len(again), known.shape[1])) < probability) & known[again]
@@ -35,10 +37,12 @@ def draw_split(sequences: int, train: int, val: int, random: np.random.Generator
     Raises DataError where the counts leave no test sequence.
     """
     if train + val >= sequences:
-        raise DataError(f"data.train + data.val = {train + val} leaves no test set among {sequences} sequences; "
-                        f"set both so that their sum is at most {sequences - 1}")
+        raise DataError(
+            f"data.train + data.val = {train + val} leaves no test set among {sequences} sequences; "
+            f"set both so that their sum is at most {sequences - 1}"
+        )
     split = np.full(sequences, TEST, dtype=np.uint8)
     order = random.permutation(sequences)
     split[order[:train]] = TRAIN
-    split[order[train:train + val]] = VAL
+    split[order[train : train + val]] = VAL
     return split

@@ -71,9 +71,26 @@ def _fill(field, sequence, couplings, neighbours, degrees):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def advance(first, last, sequences, rungs, streams, energies, came_from_top,  # type: ignore[no-untyped-def]
-            couplings, neighbours, degrees, touching, swap, inverse_temperatures, weights, sweeps,
-            visits, energy_sums, round_trips):
+def advance(
+    first,
+    last,
+    sequences,
+    rungs,
+    streams,
+    energies,
+    came_from_top,  # type: ignore[no-untyped-def]
+    couplings,
+    neighbours,
+    degrees,
+    touching,
+    swap,
+    inverse_temperatures,
+    weights,
+    sweeps,
+    visits,
+    energy_sums,
+    round_trips,
+):
     """Advance walkers first..last-1 in place by a number of sweeps.
 
     sequences (W, L) uint8, rungs (W,) int64, streams (W, 4) uint64, energies (W,), came_from_top (W,) bool;
@@ -120,8 +137,9 @@ def advance(first, last, sequences, rungs, streams, energies, came_from_top,  # 
                 if move % MOVES_PER_TEMPERATURE_MOVE == 0 and coldest > 0:
                     new = k + 1 if _uniform(state) < 0.5 else k - 1
                     if 0 <= new <= coldest and _accept(
-                            state, (inverse_temperatures[new] - inverse_temperatures[k]) * energy
-                            + weights[k] - weights[new]):
+                        state,
+                        (inverse_temperatures[new] - inverse_temperatures[k]) * energy + weights[k] - weights[new],
+                    ):
                         k = new
                         if k == 0:
                             came_from_top[walker] = True

@@ -60,8 +60,13 @@ class Structure:
 
     def save(self, path: Path) -> None:
         """Write JSON, one field per line."""
-        fields = {"schema": SCHEMA, "provenance": self.provenance, "sequence": self.sequence,
-                  "residues": self.residues, "contacts": self.contacts}
+        fields = {
+            "schema": SCHEMA,
+            "provenance": self.provenance,
+            "sequence": self.sequence,
+            "residues": self.residues,
+            "contacts": self.contacts,
+        }
         lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
@@ -95,12 +100,16 @@ def parse(text: str, source: str) -> Structure:
     sequence, residues = fields.get("sequence"), fields.get("residues")
     if not isinstance(sequence, str) or not 1 <= len(sequence) <= MAX_LENGTH or set(sequence) - set(AMINO_ACIDS + "X"):
         raise DataError(f"{source}: sequence: must be 1 to {MAX_LENGTH} letters of {AMINO_ACIDS} or X")
-    if not isinstance(residues, list) or len(residues) != len(sequence) \
-            or not all(isinstance(label, str) for label in residues):
+    if (
+        not isinstance(residues, list)
+        or len(residues) != len(sequence)
+        or not all(isinstance(label, str) for label in residues)
+    ):
         raise DataError(f"{source}: residues: must be {len(sequence)} labels, one per letter of the sequence")
     provenance = fields.get("provenance")
-    if not isinstance(provenance, dict) \
-            or not all(isinstance(value, (str, int, float)) for value in provenance.values()):
+    if not isinstance(provenance, dict) or not all(
+        isinstance(value, (str, int, float)) for value in provenance.values()
+    ):
         raise DataError(f"{source}: provenance: must be an object of texts and numbers")
     return Structure(sequence, _contacts(fields.get("contacts"), len(sequence), source), tuple(residues), provenance)
 

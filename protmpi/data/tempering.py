@@ -27,15 +27,15 @@ from protmpi.errors import DataError
 
 WALKERS = 128
 WALKERS_PER_THREAD_CALL = 8
-TOP = 2.2                  # hottest rung, in freezing temperatures of a random-energy model ...
-TOP_OVER_TARGET = 1.5      # ... never nearer to the target than this ...
-HOTTER, FORGOTTEN = 1.15, 0.04   # ... and raised by a factor while sequences keep this excess identity with their past
-RUNG_STEP = 1.0            # std(E) times the step in 1/T between rungs: about half of the moves between them succeed
+TOP = 2.2  # hottest rung, in freezing temperatures of a random-energy model ...
+TOP_OVER_TARGET = 1.5  # ... never nearer to the target than this ...
+HOTTER, FORGOTTEN = 1.15, 0.04  # ... and raised by a factor while sequences keep this excess identity with their past
+RUNG_STEP = 1.0  # std(E) times the step in 1/T between rungs: about half of the moves between them succeed
 ANNEALING_STEPS, ANNEALING_SWEEPS = 40, 100
-FIRST_ROUND, MOST_LEARNING = 250, 32_000   # sweeps of the first learning round, and of all together
-REACHED = 0.1              # a rung counts as reached with this share of its due visits
-FLAT = 0.7                 # learning ends when every rung has this share ...
-ROUND_TRIPS_LEARNED = 2    # ... and a walker made this many round trips in the round
+FIRST_ROUND, MOST_LEARNING = 250, 32_000  # sweeps of the first learning round, and of all together
+REACHED = 0.1  # a rung counts as reached with this share of its due visits
+FLAT = 0.7  # learning ends when every rung has this share ...
+ROUND_TRIPS_LEARNED = 2  # ... and a walker made this many round trips in the round
 ROUND_TRIPS_PER_SEQUENCE = 1.0
 MAX_SWEEPS_PER_SEQUENCE = 2_200  # where the landscape is so glassy that round trips hardly happen
 
@@ -55,7 +55,7 @@ class Ladder:
 
     def single(self, rung: int) -> Ladder:
         """This rung alone: plain Metropolis."""
-        return Ladder(self.inverse_temperatures[rung:rung + 1], np.zeros(1))
+        return Ladder(self.inverse_temperatures[rung : rung + 1], np.zeros(1))
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class Tally:
     round_trips: np.ndarray
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(self.visits + other.visits, self.energy_sums + other.energy_sums,
-                     self.round_trips + other.round_trips)
+        return Tally(
+            self.visits + other.visits, self.energy_sums + other.energy_sums, self.round_trips + other.round_trips
+        )
 
     @property
     def sweeps_per_round_trip(self) -> float:
@@ -94,10 +95,26 @@ class Walkers:
         tally = Tally(np.zeros(shape), np.zeros(shape), np.zeros(self.count))
 
         def some(first: int) -> None:
-            advance(first, min(first + WALKERS_PER_THREAD_CALL, self.count), self.sequences, self.rungs, self.streams,
-                    self.energies, self.came_from_top, problem.couplings, problem.neighbours, problem.degrees,
-                    problem.contact_map, problem.moves == "swap", ladder.inverse_temperatures, ladder.weights, sweeps,
-                    tally.visits, tally.energy_sums, tally.round_trips)
+            advance(
+                first,
+                min(first + WALKERS_PER_THREAD_CALL, self.count),
+                self.sequences,
+                self.rungs,
+                self.streams,
+                self.energies,
+                self.came_from_top,
+                problem.couplings,
+                problem.neighbours,
+                problem.degrees,
+                problem.contact_map,
+                problem.moves == "swap",
+                ladder.inverse_temperatures,
+                ladder.weights,
+                sweeps,
+                tally.visits,
+                tally.energy_sums,
+                tally.round_trips,
+            )
 
         list(self.pool.map(some, range(0, self.count, WALKERS_PER_THREAD_CALL)))
         return tally
@@ -123,8 +140,15 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def run(problem: FoldingEnergy, temperature: float, count: int, seed: np.random.SeedSequence, pool: ThreadPoolExecutor,
-        report: Report = lambda stage, share: None, walkers: int = WALKERS) -> TemperingRun:
+def run(
+    problem: FoldingEnergy,
+    temperature: float,
+    count: int,
+    seed: np.random.SeedSequence,
+    pool: ThreadPoolExecutor,
+    report: Report = lambda stage, share: None,
+    walkers: int = WALKERS,
+) -> TemperingRun:
     """Draw `count` sequences at `temperature`: anneal, learn, produce. Raises DataError where nothing can be drawn."""
     production_seed, walkers_seed = seed.spawn(2)
     crowd = Walkers(problem, walkers, walkers_seed, pool)
@@ -191,8 +215,15 @@ def learn(crowd: Walkers, ladder: Ladder, report: Report) -> tuple[Ladder, Tally
             sweeps = min(2 * sweeps, MOST_LEARNING - total)
 
 
-def produce(crowd: Walkers, ladder: Ladder, count: int, interval: int, learning_sweeps: int,
-            random: np.random.Generator, report: Report) -> TemperingRun:
+def produce(
+    crowd: Walkers,
+    ladder: Ladder,
+    count: int,
+    interval: int,
+    learning_sweeps: int,
+    random: np.random.Generator,
+    report: Report,
+) -> TemperingRun:
     """With the ladder frozen, take the sequences that are at the target every `interval` sweeps."""
     taken: list[np.ndarray] = []
     owners: list[np.ndarray] = []
@@ -201,9 +232,11 @@ def produce(crowd: Walkers, ladder: Ladder, count: int, interval: int, learning_
     found, most_takes = 0, 10 + 8 * math.ceil(count * ladder.rungs / crowd.count)
     while found < count:
         if len(taken) == most_takes:
-            raise DataError(f"data.temperature: {1 / ladder.inverse_temperatures[-1]:g} is too cold: tempering reached "
-                            f"it too seldom for {count} sequences; raise it (freezing is expected near "
-                            f"{crowd.problem.freezing_temperature:.2g})")
+            raise DataError(
+                f"data.temperature: {1 / ladder.inverse_temperatures[-1]:g} is too cold: tempering reached "
+                f"it too seldom for {count} sequences; raise it (freezing is expected near "
+                f"{crowd.problem.freezing_temperature:.2g})"
+            )
         tally += crowd.advance(ladder, interval)
         at_target = np.nonzero(crowd.rungs == ladder.rungs - 1)[0]
         taken.append(crowd.sequences[at_target])

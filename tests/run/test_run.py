@@ -172,6 +172,8 @@ def test_status_and_digest_are_for_people_and_programs(protmpi: Command, config:
         ("sampler.rho=0.34", "sampler.rho: 0.34 is too large: the single scheme with m1 = 0.1 allows at most 0.3356"),
         ("sampler.temperatures=[1e-4, -1]", "sampler.temperatures.1: input should be greater than 0"),
         ("data.file=nowhere.h5", "nowhere.h5"),
+        ("execution.store=/proc/s.zarr", "/proc/s.zarr: cannot be written"),
+        ("execution.device=cuda", 'execution.device: "cuda", but rank 0'),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
