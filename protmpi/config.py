@@ -134,8 +134,10 @@ class SamplerConfig(Section):
     """The sampler: pseudo-Langevin on the sphere |w|² = Q, masses and noise from the mini-batch gradient."""
 
     kind: Literal["constrained"] = key("constrained", "norm-constrained pseudo-Langevin")
-    scheme: Literal["double", "single"] = key("double", "two mini-batches per step, or one shared by two")
-    fixman: bool = key(False, "add the potential that makes exp(-U/T) exact on the sphere when masses differ")
+    scheme: Literal["single", "double"] = key(
+        "single", "one mini-batch shared by two steps, or two per step (published)"
+    )
+    fixman: bool = key(True, "add the potential that makes exp(-U/T) exact on the sphere; false as in published runs")
     temperatures: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = key(
         [1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4], "temperature of each slot, increasing", "energy"
     )

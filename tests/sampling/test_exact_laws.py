@@ -161,22 +161,60 @@ def test_momenta_too_hot_fail_on_the_sphere() -> None:
     assert min(flat_law(10, "double", torch.float64, step=0.06, spoil=too_hot)) < 1e-8
 
 
-def von_mises_fisher(dimension: int, scheme: str, concentration: float) -> float:
+def masses_of(dimension: int, ratio: float, temperature: float, step: float) -> Tensor:
+    """Masses from 1 to `ratio`, so heavy that the lightest coordinate moves by `step`."""
+    return torch.linspace(1.0, ratio, dimension, dtype=torch.float64) * temperature / step**2
+
+
+def von_mises_fisher(dimension: int, scheme: str, concentration: float, ratio: float, fixman: bool = True) -> float:
     """z-score of <w·h> against the Bessel ratio I_{n/2} / I_{n/2-1}."""
     temperature = 0.2
     h = torch.zeros(dimension, dtype=torch.float64)
     h[1] = concentration * temperature
-    mass = torch.full((dimension,), temperature / 0.05**2, dtype=torch.float64)
-    trial = Experiment(lambda w: -h.expand_as(w), mass, temperature, 0.1, scheme, norm2=1.0, m1=0.5)
+    mass = masses_of(dimension, ratio, temperature, 0.05)
+    trial = Experiment(lambda w: -h.expand_as(w), mass, temperature, 0.1, scheme, norm2=1.0, m1=0.3, fixman=fixman)
     position = trial.run(on_the_sphere(dimension, 0), 800)[0].position
     expected = special.ive(dimension / 2, concentration) / special.ive(dimension / 2 - 1, concentration)
     return z_of_mean(position[:, 1].numpy(), float(expected))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(("dimension", "concentration"), [(3, 2.0), (20, 15.0)])
-def test_linear_energy_gives_the_von_mises_fisher_mean(dimension: int, concentration: float, scheme: str) -> None:
-    assert abs(von_mises_fisher(dimension, scheme, concentration)) < LIMIT
+@pytest.mark.parametrize(("dimension", "concentration", "ratio"), [(3, 2.0, 1.0), (20, 15.0, 1.0), (5, 4.0, 8.0)])
+def test_linear_energy_gives_the_von_mises_fisher_mean(
+    dimension: int, concentration: float, ratio: float, scheme: str
+) -> None:
+    assert abs(von_mises_fisher(dimension, scheme, concentration, ratio)) < LIMIT
+
+
+def bingham_moments(strengths: np.ndarray) -> np.ndarray:
+    """<w_i²> of the density exp(-sum_i k_i w_i²) on the 2-sphere, by quadrature."""
+    z, weight = np.polynomial.legendre.leggauss(80)
+    angle = (np.arange(160) + 0.5) * np.pi / 80
+    across = np.sqrt(1 - z[:, None] ** 2)
+    squares = np.stack([(across * np.cos(angle)) ** 2, (across * np.sin(angle)) ** 2, z[:, None] ** 2 + 0 * angle])
+    density = weight[:, None] * np.exp(-np.tensordot(strengths, squares, 1))
+    return (squares * density).sum((1, 2)) / density.sum()
+
+
+def bingham(scheme: str, fixman: bool) -> float:
+    """Largest z-score of the mean squares for masses 1 : 4.5 : 8 and a quadratic energy."""
+    temperature, strengths = 0.3, np.array([3.0, 1.0, 0.0])
+    stiffness = torch.from_numpy(2 * temperature * strengths)
+    mass = masses_of(3, 8.0, temperature, 0.05)
+    trial = Experiment(lambda w: stiffness * w, mass, temperature, 0.1, scheme, norm2=1.0, m1=0.3, fixman=fixman)
+    states = trial.run(on_the_sphere(3, 0), 1_600, every=400)[1:]
+    squares = np.concatenate([state.position.numpy() ** 2 for state in states])
+    expected = bingham_moments(strengths)
+    return max(abs(z_of_mean(squares[:, i], float(expected[i]))) for i in range(3))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_quadratic_energy_gives_the_bingham_moments(scheme: str) -> None:
+    assert bingham(scheme, fixman=True) < LIMIT
+
+
+def test_quadratic_energy_without_fixman_fails_for_unequal_masses() -> None:
+    assert bingham("double", fixman=False) > 2 * LIMIT
 
 
 def mean_squares(scheme: str, fixman: bool) -> np.ndarray:
