@@ -122,8 +122,9 @@ def _heat_capacity_panel(axes: Axes, data: xarray.Dataset) -> None:
         if np.isfinite(error):
             axes.axvspan(max(peak - error, 0.0), peak + error, color=GREY, alpha=0.2, lw=0, zorder=0)
     axes.set_ylabel("heat capacity C ($k_\\mathrm{B}$)")
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    axes.legend()
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(min(0.0, bottom), top + 0.35 * (top - min(0.0, bottom)))  # error bars below, the legend above them
+    axes.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=1.0)
 
 
 def _error_panel(axes: Axes, run: Run, data: xarray.Dataset) -> None:
