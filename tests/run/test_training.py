@@ -1,0 +1,105 @@
+"""Training: the schedule, the stopping rules, and a training in pieces that is the training in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from hpc.world import OneRank
+from protmpi import config as configuration
+from protmpi import references, tasks, weights
+from protmpi.errors import DataError
+from protmpi.training import learning_rate
+
+
+class StopAfter:
+    """A stop flag that is raised when it has been asked `questions` times."""
+
+    def __init__(self, questions: int) -> None:
+        self.left = questions
+
+    @property
+    def received(self) -> str | None:
+        self.left -= 1
+        return None if self.left >= 0 else "SIGTERM"
+
+
+def small(folder: Path, data: Path, **train: object) -> configuration.Config:
+    sizes = {"inits": 2, "references": 2, "max_epochs": 9, "over_epochs": 12, "patience": 4, "eval_every": 2}
+    return configuration.parse(
+        {
+            "data": {"file": str(data)},
+            "model": {"kind": "transformer", "blocks": 1, "d": 6},
+            "train": {"file": str(folder / "weights.h5"), "warmup": 20, **sizes, **train},
+        },
+        "test",
+    )
+
+
+def train(config: configuration.Config, questions: int) -> bool:
+    task = tasks.build(config)
+    stop = StopAfter(questions)
+    return references.train(config, task, OneRank(), stop, "cpu", lambda line: None)  # type: ignore[arg-type]
+
+
+def test_stopped_training_goes_on_bit_for_bit(tmp_path: Path, small_data_file: Path) -> None:
+    whole, pieces = small(tmp_path / "a", small_data_file), small(tmp_path / "b", small_data_file)
+    assert train(whole, 10_000)
+    stopped = 0
+    while not train(pieces, 8):
+        stopped += 1
+        assert stopped < 50
+    assert stopped > 3
+    task = tasks.build(whole)
+    one, two = weights.load(whole.train.file, whole, task), weights.load(pieces.train.file, pieces, task)
+    assert one.content_hash() == two.content_hash()
+    assert not list((tmp_path / "b").glob("*.parts"))
+
+
+def read_part(path: Path) -> dict[str, np.ndarray]:
+    with h5py.File(path) as file:
+        return {name: file[name][()] for name in file}
+
+
+def test_a_missing_part_is_trained_again_and_the_others_are_kept(tmp_path: Path, small_data_file: Path) -> None:
+    """An earlier code deleted the files that were left when one was missing."""
+    config = small(tmp_path, small_data_file)
+    assert not train(config, 30)
+    parts = sorted((tmp_path / "weights.h5.parts").glob("*.h5"))
+    assert len(parts) > 1
+    before = read_part(parts[1])
+    parts[0].unlink()
+    assert not train(config, 1)
+    after = read_part(parts[1])
+    assert all(np.array_equal(after[name], values) for name, values in before.items())
+    assert train(config, 10_000)
+
+
+def test_references_are_stopped_at_the_norm_of_the_first_stage(tmp_path: Path, small_data_file: Path) -> None:
+    config = small(tmp_path, small_data_file, max_epochs=40, over_epochs=60, patience=20)
+    assert train(config, 10_000)
+    task = tasks.build(config)
+    found = weights.load(config.train.file, config, task)
+    norm2 = (found.es.astype(np.float64) ** 2).sum(1)
+    assert np.ptp(norm2) / norm2.mean() < 0.02
+    assert (found.ot_epoch >= found.es_epoch).all()
+
+
+def test_learning_rate_rises_and_then_falls_as_the_inverse_square_root() -> None:
+    d, warmup = 26, 100
+    rates = [learning_rate(t, d, warmup) for t in range(1, 500)]
+    assert int(np.argmax(rates)) + 1 == warmup
+    assert rates[49] == pytest.approx(0.5 * rates[99])
+    assert rates[399] == pytest.approx(0.5 * rates[99])
+    assert rates[99] == pytest.approx((d * warmup) ** -0.5)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, small_data_file: Path) -> None:
+    config = small(tmp_path, small_data_file)
+    train(config, 10_000)
+    other = config.model_copy(update={"model": configuration.ModelConfig(kind="transformer", d=8)})
+    with pytest.raises(DataError, match="another network: d 6 -> 8"):
+        weights.load(config.train.file, other, tasks.build(other))
