@@ -101,7 +101,7 @@ class Plan:
         import torch
 
         parameters = getattr(self.weights, name)
-        w = torch.from_numpy(parameters)
+        w = torch.from_numpy(parameters).to(self.task.device)
         observables = {**self.task.draw_observables(w), **self.task.snapshot_observables(w), "parameters": parameters}
         observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
         dims = {variable.name: variable.dims for variable in self.schema.variables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -82,18 +83,17 @@ def drawn(
         raise DataError(f"data.sequences: {config.sequences} is too few; at least {2 * RUNS} are needed to check them")
     share = config.sequences // RUNS
     with tempering.threads() as pool:
-        runs = []
-        for index, count in enumerate([config.sequences - share, share]):
-            runs.append(
-                tempering.run(
-                    problem,
-                    config.temperature,
-                    count,
-                    stream(config.seed, SEQUENCES, index),
-                    pool,
-                    lambda stage, done, index=index: report(index, stage, done),
-                )
-            )  # type: ignore[misc]
+        runs = [
+            tempering.run(
+                problem,
+                config.temperature,
+                count,
+                stream(config.seed, SEQUENCES, index),
+                pool,
+                functools.partial(report, index),
+            )
+            for index, count in enumerate([config.sequences - share, share])
+        ]
         measured = convergence.measure(problem, runs, stream(config.seed, CHECKS), pool)
     sequences = np.concatenate([run.sequences for run in runs])
     return _assemble(

@@ -71,14 +71,14 @@ def _fill(field, sequence, couplings, neighbours, degrees):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def advance(
+def advance(  # type: ignore[no-untyped-def]
     first,
     last,
     sequences,
     rungs,
     streams,
     energies,
-    came_from_top,  # type: ignore[no-untyped-def]
+    came_from_top,
     couplings,
     neighbours,
     degrees,

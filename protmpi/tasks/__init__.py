@@ -21,6 +21,9 @@ class Task(Protocol):
     """Energy U(w) of W walkers at once, w (W, P), and what is measured on them."""
 
     layout: Layout
+    device: torch.device
+    """Where its data lie, and where it expects w."""
+
     data_hash: str
     train_size: int
     """Samples that a mini-batch is drawn from."""

@@ -109,7 +109,7 @@ class Folding:
 
     def __init__(self, data: dataset.FoldingData, network: models.Network, device: torch.device | str = "cpu",
                  dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
-        self.network, self.layout, self.dtype = network, network.layout, dtype
+        self.network, self.layout, self.device = network, network.layout, torch.device(device)
         keep_freed_memory()
         self.contact_map = data.contact_map
         self.data_hash = data.data_hash()
