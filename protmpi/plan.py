@@ -19,7 +19,7 @@ from protmpi.sampling.streams import generator
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task
 
-STEPS_AHEAD = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
+RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Plan:
         """Starting weights (P,), float32: replica r starts from reference r, or from fresh weights of its own."""
         replica = walker // len(self.config.sampler.temperatures)
         if self.weights is None:
-            stream = generator(self.config.run.seed, STEPS_AHEAD, walker)
+            stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
             return self.task.initial(stream).astype(np.float32)
         chosen = self.weights.es if self.config.sampler.start == "ES" else self.weights.ot
         return chosen[replica % len(chosen)]

@@ -18,12 +18,10 @@ import torch
 from torch import Tensor
 
 from protmpi.sampling.constrained import dot, multiplier, project_momentum
+from protmpi.sampling.pseudo_langevin import Normals
 
 EnergyGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Full-batch energies (W, 1), float64, and gradients (W, P) at w (W, P)."""
-
-Normals = Callable[[Tensor], Tensor]
-"""Standard normals in the shape of their argument."""
 
 Uniforms = Callable[[], Tensor]
 """One uniform number per walker, (W, 1) float64."""
@@ -40,37 +38,21 @@ class State:
     accepted: Tensor
 
 
-def build(
-    temperature: Tensor,
-    dt: float,
-    leapfrog_steps: int,
-    energy_gradient: EnergyGradient,
-    normals: Normals,
-    uniforms: Uniforms,
-    norm2: Tensor | None = None,
-    fixman: bool = True,
-) -> HybridMonteCarlo:
-    """The kernel at temperatures (W, 1); on the sphere where `norm2` (W, 1), float64, is given."""
-    return HybridMonteCarlo(temperature, dt, leapfrog_steps, energy_gradient, normals, uniforms, norm2, fixman)
-
-
+@dataclass
 class HybridMonteCarlo:
-    """One step is one trajectory with its Metropolis test."""
+    """Kernel at temperatures (W, 1); on the sphere where `norm2` (W, 1), float64, is given.
 
-    def __init__(
-        self,
-        temperature: Tensor,
-        dt: float,
-        leapfrog_steps: int,
-        energy_gradient: EnergyGradient,
-        normals: Normals,
-        uniforms: Uniforms,
-        norm2: Tensor | None,
-        fixman: bool,
-    ) -> None:
-        self.temperature, self.dt, self.leapfrog_steps = temperature, dt, leapfrog_steps
-        self.energy_gradient, self.normals, self.uniforms = energy_gradient, normals, uniforms
-        self.norm2, self.fixman = norm2, fixman
+    One step is one trajectory with its Metropolis test.
+    """
+
+    temperature: Tensor
+    dt: float
+    leapfrog_steps: int
+    energy_gradient: EnergyGradient
+    normals: Normals
+    uniforms: Uniforms
+    norm2: Tensor | None = None
+    fixman: bool = True
 
     def init(self, position: Tensor, mass: Tensor) -> State:
         """Walkers at `position`."""
@@ -130,3 +112,6 @@ class HybridMonteCarlo:
         temperature = self.temperature.double()
         force = direction * (temperature / metric).to(w.dtype)
         return energy + 0.5 * temperature * metric.log(), gradient + force
+
+
+build = HybridMonteCarlo
