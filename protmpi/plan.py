@@ -80,9 +80,9 @@ class Plan:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides every draw; runs of equal identity continue one another."""
+        """What decides every draw, files by their content; runs of equal identity continue one another."""
         start = self.weights.content_hash() if self.weights else "random"
-        return {**self.config.physics(), "data": self.task.data_hash, "starting weights": start}
+        return {**self.config.physics(), "data.file": self.task.data_hash, "train.file": start}
 
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""

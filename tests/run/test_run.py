@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import launch, mpi_environment, mpirun_command
+from conftest import small_data
 
+from protmpi.data import dataset
 from protmpi.store.reader import Store
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -202,6 +204,15 @@ def test_a_store_of_another_run_is_refused_with_the_keys(protmpi: Command, confi
     done = protmpi("run", config, "--store", tmp_path / "s.zarr", "--set", "sampler.rho=2e-3")
     assert done.returncode == 2
     assert "sampler.rho 0.001 -> 0.002" in done.stderr
+    assert Store(tmp_path / "s.zarr").digest() == before
+
+
+def test_a_data_file_of_another_length_is_refused_by_its_key(protmpi: Command, config: Path, tmp_path: Path) -> None:
+    before = digest(protmpi, config, tmp_path / "s.zarr")
+    dataset.save(tmp_path / "longer.h5", small_data(length=14))
+    done = protmpi("run", config, "--store", tmp_path / "s.zarr", "--set", f"data.file={tmp_path}/longer.h5")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "data.file" in done.stderr
     assert Store(tmp_path / "s.zarr").digest() == before
 
 
