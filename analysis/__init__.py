@@ -8,6 +8,8 @@
 run             a store by temperature instead of by walker
 chains          correlated series: mean and error, effective samples, R-hat, equilibration
 thermodynamics  <U>, heat capacity both ways, T* and every observable against T
+checks          numbers of a run whose right value is known: pass, weak or fail
+significance    z-scores of means whose errors are themselves estimates
 figures         what is drawn;  tables  what is printed and written;  cli  the program `protmpi-analysis`
 """
 

@@ -14,6 +14,9 @@ import numpy as np
 MINIMUM_DRAWS = 8
 """Fewest draws per chain with an autocorrelation of their own: two halves of four draws, the least arviz takes."""
 
+FEW_SAMPLES = 20
+"""Below this the error bars of a single chain come out a third too small, or worse (AR(1) series of 60 draws)."""
+
 CANDIDATES = 20
 """Places at which equilibrium may begin, evenly spread over the first half of the chains."""
 
@@ -76,16 +79,17 @@ def estimate(chains: np.ndarray, independent: float = np.nan) -> Estimate:
 
 
 def r_hat(chains: np.ndarray) -> float:
-    """Split R-hat: 1 when chains agree; NaN below `MINIMUM_DRAWS` per chain.
+    """Split R-hat: 1 when chains agree; NaN below `MINIMUM_DRAWS` per chain, and where none of them moves.
 
     Several chains: halves of all of them compared by rank (Vehtari et al. 2021). One chain: its two halves.
     """
     if chains.shape[1] < MINIMUM_DRAWS:
         return np.nan
-    if len(chains) > 1:
-        return float(_arviz().rhat(chains, method="rank"))
-    half = chains.shape[1] // 2
-    return float(_arviz().rhat(np.stack([chains[0, :half], chains[0, -half:]]), method="identity"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if len(chains) > 1:
+            return float(_arviz().rhat(chains, method="rank"))
+        half = chains.shape[1] // 2
+        return float(_arviz().rhat(np.stack([chains[0, :half], chains[0, -half:]]), method="identity"))
 
 
 def equilibration(chains: np.ndarray) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from protmpi.errors import ProtmpiError
 if TYPE_CHECKING:
     import xarray
 
+    from analysis.checks import Check
     from analysis.run import Run
 
 TABLE_WIDTH = 120
@@ -27,42 +29,56 @@ app = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store of a run, finished or still growing")]
+Strict = Annotated[bool, typer.Option("--strict", help="exit with status 1 when a check fails")]
 
 
 @app.command()
 def thermodynamics(
     store: StorePath,
     json: Annotated[bool, typer.Option("--json", help="numbers for programs instead of the table")] = False,
+    strict: Strict = False,
 ) -> None:
-    """Every observable against temperature, with errors, heat capacity and T*."""
+    """Every observable against temperature, with errors, heat capacity and T*; self-checks."""
     from analysis import tables
+    from analysis.checks import checks
 
     run = open_run(store)
     data = run.thermodynamics()
+    found = checks(run, data)
     if json:
         from json import dumps
 
-        print(dumps(tables.to_json(data), allow_nan=False))
-        return
-    _print_table(run, data)
+        print(dumps({**tables.to_json(data), "checks": tables.checks_to_json(found)}, allow_nan=False))
+    else:
+        _print_tables(run, data, found)
+    _exit(found, strict)
 
 
 @app.command()
 def report(
     store: StorePath,
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for CSV and figures; made if absent")],
+    strict: Strict = False,
 ) -> None:
-    """Table, thermodynamics.csv and figures."""
+    """Tables of thermodynamics and self-checks, both as CSV too, and figures."""
+    from analysis.checks import checks
     from analysis.report import write_report
 
     run = open_run(store)
     data = run.thermodynamics()
-    written = write_report(run, data, out)
-    _print_table(run, data)
+    found = checks(run, data)
+    written = write_report(run, data, found, out)
+    _print_tables(run, data, found)
     print("\n".join(f"wrote {path}" for path in written))
+    _exit(found, strict)
 
 
-def _print_table(run: Run, data: xarray.Dataset) -> None:
+def _exit(checks: Sequence[Check], strict: bool) -> None:
+    if strict and any(check.verdict == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> None:
     from rich.console import Console
 
     from analysis import tables
@@ -70,6 +86,10 @@ def _print_table(run: Run, data: xarray.Dataset) -> None:
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
     console.print(tables.temperature_table(data), end="\n\n")
     for line in tables.remarks(run, data):
+        console.print(line, markup=False)
+    console.print()
+    console.print(tables.checks_table(checks), end="\n\n")
+    for line in tables.checks_remarks(checks):
         console.print(line, markup=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +11,12 @@ from protmpi.errors import ProtmpiError
 if TYPE_CHECKING:
     import xarray
 
+    from analysis.checks import Check
     from analysis.run import Run
 
 
-def write_report(run: Run, data: xarray.Dataset, folder: Path) -> list[Path]:
-    """Write thermodynamics.csv, .png, .pdf and energy_traces.png; returns their paths.
+def write_report(run: Run, data: xarray.Dataset, checks: Sequence[Check], folder: Path) -> list[Path]:
+    """Write thermodynamics.csv, .png, .pdf, energy_traces.png and checks.csv; returns their paths.
 
     Raises ProtmpiError when the folder cannot be made.
     """
@@ -28,10 +30,17 @@ def write_report(run: Run, data: xarray.Dataset, folder: Path) -> list[Path]:
         raise ProtmpiError(f"{folder}: no report can be written here: {error.strerror}") from None
     paths = [
         folder / name
-        for name in ("thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png")
+        for name in (
+            "thermodynamics.csv",
+            "thermodynamics.png",
+            "thermodynamics.pdf",
+            "energy_traces.png",
+            "checks.csv",
+        )
     ]
     tables.write_csv(data, paths[0])
     figures.save(thermodynamics, paths[1])
     figures.save(thermodynamics, paths[2])
     figures.save(traces, paths[3])
+    tables.write_checks_csv(checks, paths[4])
     return paths

@@ -1,4 +1,4 @@
-"""Thermodynamics as text: the table on the terminal, CSV for spreadsheets, JSON for programs."""
+"""Thermodynamics and checks as text: the table on the terminal, CSV for spreadsheets, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.chains import FEW_SAMPLES
+
 if TYPE_CHECKING:
     import xarray
     from rich.table import Table
 
+    from analysis.checks import Check
     from analysis.run import Run
 
-FEW_SAMPLES = 20
-"""Below this the error bars of a single chain come out a third too small, or worse (AR(1) series of 60 draws)."""
+VERDICT_COLOURS = {"pass": "green", "weak": "yellow", "fail": "red"}
 
 
 def exponent_form(number: float) -> str:
@@ -139,6 +141,51 @@ def _at(data: xarray.Dataset, where: np.ndarray) -> str:
     return "at T = " + ", ".join(exponent_form(t) for t in data["temperature"].values[where])
 
 
+def checks_table(checks: Sequence[Check]) -> Table:
+    """One line per kind of check: its worst temperature, and at how many temperatures the verdict is that."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("check", "worst at T", "value ±", "expected", "z", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("check", "verdict") else "right", no_wrap=True)
+    for worst, of_kind in worst_checks(checks):
+        alike = sum(check.verdict == worst.verdict for check in of_kind)
+        count = "" if worst.verdict == "pass" else f" {alike} of {len(of_kind)}"
+        table.add_row(
+            worst.name,
+            " ".join(filter(None, (exponent_form(worst.temperature), worst.detail))),
+            plus_minus(worst.value, worst.sem),
+            _number(worst.expected, ".4g"),
+            _number(worst.z, ".1f"),
+            Text(worst.verdict + count, style=VERDICT_COLOURS[worst.verdict]),
+        )
+    return table
+
+
+def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
+    """For each kind of check, in order, its worst one and all of them."""
+    from analysis.checks import severity
+
+    kinds: dict[str, list[Check]] = {}
+    for check in checks:
+        kinds.setdefault(check.name, []).append(check)
+    return [(max(of_kind, key=severity), of_kind) for of_kind in kinds.values()]
+
+
+def checks_remarks(checks: Sequence[Check]) -> list[str]:
+    """What the verdicts mean, and for each kind of check that fails what to do and where else it fails."""
+    lines = [
+        "weak: too few effective samples for a deviation to show, run longer; z knows how many numbers were looked at."
+    ]
+    for worst, of_kind in worst_checks(checks):
+        if worst.verdict == "fail":
+            others = [exponent_form(c.temperature) for c in of_kind if c.verdict == "fail" and c is not worst]
+            lines.append(f"FAIL {worst.advice}" + (f" (fails too at {', '.join(others)})" if others else "") + ".")
+    return lines
+
+
 def _variables(data: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
     return [(str(name), variable) for name, variable in data.data_vars.items()]
 
@@ -163,6 +210,21 @@ def write_csv(data: xarray.Dataset, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(zip(*columns, strict=True))
+
+
+def write_checks_csv(checks: Sequence[Check], path: Path) -> None:
+    """One row per check and temperature; an empty cell is unknown."""
+    from analysis.checks import Check
+
+    with path.open("w", newline="") as file:
+        rows = csv.DictWriter(file, fieldnames=Check._fields)
+        rows.writeheader()
+        rows.writerows(checks_to_json(checks))
+
+
+def checks_to_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
+    """Plain objects, {"name": "kinetic temperature", "temperature": 1e-4, ..., "verdict": "pass", "advice": ""}."""
+    return [{key: _none_for_nan(value) for key, value in check._asdict().items()} for check in checks]
 
 
 def to_json(data: xarray.Dataset) -> dict[str, Any]:

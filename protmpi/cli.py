@@ -81,8 +81,8 @@ def models(as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from protmpi.config import PUBLISHED_NETWORKS, ModelConfig
     from protmpi.models import build
+    from protmpi.sections import PUBLISHED_NETWORKS, ModelConfig
 
     rows = []
     for name in PUBLISHED_NETWORKS:
@@ -113,6 +113,8 @@ def status(store: StorePath, as_json: AsJson = False) -> None:
     print(f"{found['store']}: {found['state']}, step {found['step']:,} of {found['steps']:,} "
           f"({100 * found['step'] / found['steps']:.0f} %), {found['walkers']} walkers, "
           f"{found['draws']:,} draws, {found['snapshots']:,} snapshots")  # fmt: skip
+    for loss in found["lost"]:
+        print(f"walker {loss['walker']} lost at step {loss['step']:,}: {loss['reason']}")
     if rate is not None:
         print(f"{rate:.1f} steps/s on {found['ranks']} ranks, ETA {eta:,.0f} s")
 
@@ -123,6 +125,18 @@ def digest(store: StorePath) -> None:
     from protmpi.store.reader import Store
 
     print(Store(store).digest())
+
+
+@app.command()
+def replay(dump: Annotated[Path, typer.Argument(metavar="DUMP", help="STORE/quarantine/walker-W.h5")]) -> None:
+    """Do the last steps of a lost walker again. Status 1 when it is not lost at the same step for the same reason."""
+    from protmpi.quarantine import replay as relive
+
+    recorded, again = relive(dump)
+    print(f"recorded: walker {recorded.walker} lost at step {recorded.step:,}: {recorded.reason}")
+    print(f"replayed: walker {again.walker} lost at step {again.step:,}: {again.reason}")
+    if again != recorded:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from protmpi.store.reader import Store
 
 if TYPE_CHECKING:
     from protmpi.plan import Plan
+    from protmpi.quarantine import Loss
 
 WIDTH = 120  # columns where there is no terminal to ask
 LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
@@ -44,7 +45,6 @@ class Display:
         self.console = open_console(rank)
         self._bar = bar and self._speaks and self.console.is_terminal
         self._progress: Progress | None = None
-        self._lost: set[int] = set()
         self._steps = self._first = 0
         self._began = self._line = 0.0
 
@@ -84,13 +84,11 @@ class Display:
             left = (self._line - self._began) * (self._steps - step) / (step - self._first)
             self.console.print(f"step {step:,} of {self._steps:,}, ETA {left:,.0f} s")
 
-    def quarantined(self, walkers: list[int], step: int) -> None:
-        """Name walkers that have just been lost."""
-        for walker in sorted(set(walkers) - self._lost):
-            what = f"[bold red]walker {walker} left its sphere or became non-finite before step {step:,}[/]: "
-            self.console.print(what + "its draws are NaN from there, the others go on; sampler.rho is too large for "
-                               "its temperature")  # fmt: skip
-        self._lost.update(walkers)
+    def quarantined(self, loss: Loss, dump: Path) -> None:
+        """Name a walker that has just been lost."""
+        self.console.print(f"[bold red]walker {loss.walker} lost at step {loss.step:,}[/]: {loss.reason}. Its draws "
+                           "are NaN from there, the others go on; sampler.rho is too large for its temperature. "
+                           f"`protmpi replay {dump}` does its last steps again.")  # fmt: skip
 
     def stopped(self, signal: str, step: int) -> None:
         self._end_bar()
@@ -114,14 +112,20 @@ def summary(store: Store) -> Table:
     first = store.first_measured["draw"]
     slots = store.read("slot")[:, first:]
     names = [
-        v.name for v in store.schema.variables if v.axis == "draw" and v.physics and v.name not in ("slot", "norm2")
+        v.name
+        for v in store.schema.variables
+        if v.axis == "draw" and v.physics and not v.shape and np.dtype(v.dtype).kind == "f" and v.name != "norm2"
     ]
-    drift = np.abs(store.read("norm2") / store.read("sphere_norm2")[:, None] - 1.0)
-    table = Table("T", *(name.replace("_", " ") for name in names), "norm2 drift", box=None, header_style="bold")
+    held = "sphere_norm2" in store
+    norm2 = store.read("norm2")
+    last = np.abs(norm2 / store.read("sphere_norm2")[:, None] - 1.0) if held else norm2
+    heading = "norm2 drift" if held else "norm2"
+    table = Table("T", *(name.replace("_", " ") for name in names), heading, box=None, header_style="bold")
     rows = {name: store.read(name)[:, first:] for name in names}
     for slot, temperature in enumerate(store.read("temperature")):
         here = slots == slot
-        means = [f"{np.mean(rows[name][here]):.4f}" if here.any() else "-" for name in names]
-        largest = drift[:, first:][here].max() if here.any() else np.nan
-        table.add_row(f"{temperature:.2e}", *means, f"{largest:.1e}")
+        means = [f"{np.mean(rows[name][here]):.4g}" if here.any() else "-" for name in names]
+        chosen = last[:, first:][here]
+        norm = "-" if not chosen.size else f"{chosen.max():.1e}" if held else f"{chosen.mean():.1f}"
+        table.add_row(f"{temperature:.2e}", *means, norm)
     return table

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
-import torch
 
 from protmpi.plan import Plan
+from protmpi.quarantine import Loss, build_block, dump
 from protmpi.sampling.block import Block
 
 
@@ -20,13 +21,10 @@ class Ensemble:
         self._since = time.monotonic()
 
     def _block(self, walkers: range, device: str) -> Block:
-        plan, task = self.plan, self.plan.task
-        start = torch.from_numpy(np.stack([plan.start(walker) for walker in walkers])).to(device)
+        plan = self.plan
+        start = np.stack([plan.start(walker) for walker in walkers])
         temperatures = np.array([plan.config.sampler.temperatures[plan.slot(walker)] for walker in walkers])
-        return Block(
-            walkers, start, temperatures, lambda w, indices: task.gradient(w, indices)[1], task.train_size,
-            task.layout, plan.config.sampler, plan.config.run.seed,
-        )  # fmt: skip
+        return build_block(plan.config, plan.task, walkers, start, temperatures, device)
 
     @property
     def step(self) -> int:
@@ -42,13 +40,18 @@ class Ensemble:
         for block in self._blocks:
             block.explore(steps)
 
-    def finite(self) -> np.ndarray:
-        """Which walkers are still on their sphere, bool (my walkers,)."""
-        return np.concatenate([block.finite() for block in self._blocks])
+    def quarantine(self, folder: Path, known: set[int]) -> list[Loss]:
+        """Write the last good state of every walker that was lost in the last stretch, the `known` ones left out."""
+        return [
+            dump(folder, self.plan.config, self.plan.task, block, row)
+            for block in self._blocks
+            for row, finite in enumerate(block.finite())
+            if not finite and block.walkers[row] not in known
+        ]
 
     def draw(self) -> dict[str, np.ndarray]:
         """One row of every variable over draws, (my walkers,) each."""
-        rows = [{**self.plan.task.draw_observables(b.state.position), **b.observables()} for b in self._blocks]
+        rows = [{**self._energies(block), **block.observables()} for block in self._blocks]
         now = time.monotonic()
         seconds, self._since = now - self._since, now
         return {
@@ -57,11 +60,19 @@ class Ensemble:
             "seconds": np.full(len(self.walkers), seconds),
         }
 
+    def _energies(self, block: Block) -> dict[str, np.ndarray]:
+        """Observables of the task; where there is a regulariser, the energy is the cost and the regulariser."""
+        observables = self.plan.task.draw_observables(block.position)
+        if block.regulariser:
+            observables["cost"] = observables["energy"]
+            observables["energy"] = observables["cost"] + block.regularisation()
+        return observables
+
     def snapshot(self) -> dict[str, np.ndarray]:
         """One row of every variable over snapshots, (my walkers, ...) each."""
         rows = []
         for block in self._blocks:
-            w = block.state.position
+            w = block.position
             rows.append({**self.plan.task.snapshot_observables(w), "parameters": w.cpu().numpy()})
         return _side_by_side(rows)
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from protmpi import weights
 from protmpi.config import Config
+from protmpi.sampling.langevin import QUANTILES
+from protmpi.sampling.step_size import STAGES
 from protmpi.sampling.streams import generator
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task
@@ -33,7 +35,7 @@ class Plan:
     @classmethod
     def of(cls, config: Config, task: Task) -> Plan:
         """Raises DataError when the starting weights are missing or do not fit."""
-        random = config.sampler.start == "random"
+        random = set(config.sampler.start) == {"random"}
         return cls(config, task, None if random else weights.load(config.train.file, config, task))
 
     @property
@@ -54,13 +56,17 @@ class Plan:
         return walker % len(self.config.sampler.temperatures)
 
     def start(self, walker: int) -> np.ndarray:
-        """Starting weights (P,), float32: replica r starts from reference r, or from fresh weights of its own."""
-        replica = walker // len(self.config.sampler.temperatures)
-        if self.weights is None:
+        """Starting weights (P,), float32.
+
+        Replica r starts as start[r mod n] says: from reference r div n, or from fresh weights of its own.
+        """
+        starts, replica = self.config.sampler.start, walker // len(self.config.sampler.temperatures)
+        turn, which = divmod(replica, len(starts))
+        if starts[which] == "random" or self.weights is None:
             stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
             return self.task.initial(stream).astype(np.float32)
-        chosen = self.weights.es if self.config.sampler.start == "ES" else self.weights.ot
-        return chosen[replica % len(chosen)]
+        chosen = self.weights.es if starts[which] == "ES" else self.weights.ot
+        return chosen[turn % len(chosen)]
 
     @cached_property
     def schema(self) -> Schema:
@@ -68,7 +74,7 @@ class Plan:
         variables = (
             Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
             *self.task.variables,
-            Variable("kinetic_ratio", "draw", "kinetic temperature p²/M / (P - 1) over T"),
+            *self._sampler_variables(),
             Variable("norm2", "draw", "squared norm |w|² of the parameters"),
             Variable("overlap", "draw", "w·w0 / (|w| |w0|) with the starting weights w0"),
             Variable("distance", "draw", "|w - w0| from the starting weights w0"),
@@ -77,6 +83,33 @@ class Plan:
                      dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
         )  # fmt: skip
         return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables)
+
+    def _sampler_variables(self) -> list[Variable]:
+        """What a kind of sampler records of itself."""
+        sampler, arrays = self.config.sampler, len(self.task.layout.entries)
+        added = [Variable("cost", "draw", "full-batch training cost, without the regulariser", "nats")]
+        kept = added if sampler.lamda or sampler.gamma else []
+        if sampler.hybrid:
+            return [
+                *kept,
+                Variable("acceptance", "draw", "mean acceptance probability since the draw before"),
+                Variable("time_step", "draw", "leapfrog time step dt"),
+            ]
+        return [
+            *kept,
+            Variable("kinetic_ratio", "draw", "kinetic temperature over T, exact mean 1"),
+            Variable("kinetic_ratio_layer", "draw", "the same for each array of `parameter_layout`",
+                     dims=("layer",), shape=(arrays,)),
+            Variable("noise_variance", "draw", f"quantiles {QUANTILES} of s² over each array of `parameter_layout`",
+                     dims=("layer", "quantile"), shape=(arrays, len(QUANTILES))),
+            Variable("noise_share", "draw", f"quantiles {QUANTILES} over all parameters of the share of the noise",
+                     dims=("quantile",), shape=(len(QUANTILES),)),
+            Variable("rho", "draw", "share that masses are made for"),
+            Variable("rho_search", "draw", f"stage of the search for rho: -1 none, {dict(enumerate(STAGES))}",
+                     dtype="int32"),
+            Variable("streak", "draw", "how often in a row s² agreed with the estimate before", dtype="int64"),
+            Variable("next_estimate", "draw", "step of the next estimate of s²", "steps", dtype="int64"),
+        ]  # fmt: skip
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -88,9 +121,10 @@ class Plan:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
         norm2 = np.array([np.sum(self.start(walker).astype(np.float64) ** 2) for walker in range(self.walkers)])
+        held = Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", "nats"),
-            Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held"),
+            *([held] if self.config.sampler.constrained else []),
             *self.task.constants(),
         ]
         for name in ("es", "ot") if self.weights else ():
@@ -125,10 +159,11 @@ class Plan:
 
     def cost(self, ranks: int) -> str:
         """One line: what the run will cost."""
-        c = self.config
-        gradients = (2 if c.sampler.scheme == "double" else 1) * c.run.steps * self.walkers
+        c, sampler = self.config, self.config.sampler
+        each = sampler.leapfrog_steps if sampler.hybrid else 2 if sampler.scheme == "double" else 1
+        gradients = f"{each * c.run.steps * self.walkers:.3g} {'full-batch ' if sampler.hybrid else ''}gradients"
         return (
-            f"{self.walkers} walkers x {c.run.steps:,} steps = {gradients:.3g} gradients of {c.model.name} "
+            f"{self.walkers} walkers x {c.run.steps:,} steps = {gradients} of {c.model.name} "
             f"({self.task.layout.size:,} parameters) on {ranks} rank{'s' if ranks > 1 else ''}; store: "
             f"{self.schema.draws:,} draws, {self.schema.snapshots:,} snapshots, "
             f"{self.schema.bytes() / 1e9:.3g} GB in {self.schema.files():,} files"

@@ -149,7 +149,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     parts = weights.Parts(file, config, task)
 
     def fresh(stage: int, run: int) -> Trainer:
-        return Trainer.start(task, c, config.model.d, (stage, run), device)
+        return Trainer.start(task, c, config.model.width, (stage, run), device)
 
     for run in range(world.rank, c.inits, world.size):
         _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, f"run {run + 1}/{c.inits}", report)

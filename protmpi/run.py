@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from hpc.devices import bind
 from hpc.stop import Stop
 from hpc.world import World, my_blocks, together
@@ -36,10 +38,10 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     display.begin(ensemble.step, config.run.steps)
     while ensemble.step < config.run.steps:
         explore(ensemble, config)
+        quarantine(ensemble, store, world, display)
         record(ensemble, store, config)
         stopping = stop.requested(world)
         if stopping or store.chunk_is_full() or ensemble.step == config.run.steps:
-            quarantine(ensemble, world, display)
             store.commit(ensemble.step, ensemble.checkpoint())
         display.advance(ensemble.step)
         if stopping:
@@ -66,14 +68,19 @@ def record(ensemble: Ensemble, store: Writer, config: Config) -> None:
         store.append("snapshot", ensemble.snapshot())
 
 
-def quarantine(ensemble: Ensemble, world: World, display: Display) -> None:
-    """Name the walkers that are no longer finite; the others go on."""
-    lost = [w for w, finite in zip(ensemble.walkers, ensemble.finite(), strict=True) if not finite]
-    everywhere = sorted(walker for ranks in world.allgather(lost) for walker in ranks)
-    display.quarantined(everywhere, ensemble.step)
-    if len(everywhere) == ensemble.plan.walkers:
-        raise SamplingError(f"all {len(everywhere)} walkers left their spheres before step {ensemble.step}: "
-                            "sampler.rho is too large, take a tenth of it and a fresh --store")  # fmt: skip
+def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display) -> None:
+    """Set aside and name the walkers that are no longer finite; the others go on."""
+    known = {loss["walker"] for loss in store.lost}
+    mine = together(world, lambda: ensemble.quarantine(store.path / "quarantine", known))
+    fresh = sorted((loss for ranks in world.allgather(mine) for loss in ranks), key=lambda loss: loss.walker)
+    store.lost += map(asdict, fresh)
+    for loss in fresh:
+        display.quarantined(loss, store.path / "quarantine" / f"walker-{loss.walker}.h5")
+    config = ensemble.plan.config
+    if fresh and len(store.lost) > config.run.max_lost * ensemble.plan.walkers:
+        raise SamplingError(f"{len(store.lost)} of {ensemble.plan.walkers} walkers are lost by step {ensemble.step}, "
+                            f"more than run.max_lost = {config.run.max_lost:g} allows; walker {fresh[-1].walker}: "
+                            f"{fresh[-1].reason}; take a smaller sampler.rho and a fresh --store")  # fmt: skip
 
 
 def prepare_store(plan: Plan, hosts: list[dict[str, object]], world: World) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.config import TrainConfig
 from protmpi.models.layers import Dropout
 from protmpi.sampling.streams import generator
+from protmpi.sections import TrainConfig
 from protmpi.tasks import Task
 from protmpi.weights import CURVES
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from protmpi.atomic import hdf5_file
 from protmpi.config import Config
 from protmpi.errors import DataError
 from protmpi.tasks import Task
@@ -119,17 +119,10 @@ def _stack(runs: list[dict[str, Any]], name: str, dtype: type) -> np.ndarray:
 
 
 def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]) -> None:
-    """Write under a temporary name, force it to the disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with h5py.File(draft, "w") as file:
+    with hdf5_file(path) as file:
         file.attrs.update(attributes)
         for name, values in arrays.items():
             file.create_dataset(name, data=values)
-        file.flush()
-    with draft.open("rb") as written:
-        os.fsync(written.fileno())
-    draft.rename(path)
 
 
 def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:

@@ -14,16 +14,16 @@ from rich.table import Table
 
 from protmpi import config as configuration
 from protmpi.errors import DataError
+from protmpi.sections import FoldingConfig
 
 if TYPE_CHECKING:
-    from protmpi.config import DataConfig
     from protmpi.data.dataset import FoldingData
     from protmpi.data.structure import Structure
 
 app = typer.Typer(no_args_is_help=True, help="Structures, contact maps and data sets.")
 console = Console(highlight=False, soft_wrap=True)
 
-OPTIONS = configuration.DataConfig.model_fields
+OPTIONS = FoldingConfig.model_fields
 
 
 @app.command()
@@ -71,6 +71,8 @@ def make_data(
         raise DataError("CONFIG is missing; give a TOML file, or your own sequences with --sequences FILE")
     # an empty file stands for the defaults
     chosen = configuration.load(config or Path(os.devnull), overrides or []).data
+    if not isinstance(chosen, FoldingConfig):
+        raise DataError(f'{config}: data.task = "{chosen.task}" draws its data from data.seed, no file is needed')
     named = structure is not None or "structure" in chosen.model_fields_set
     if structure is not None:
         chosen = chosen.model_copy(update={"structure": structure})
@@ -96,7 +98,7 @@ def _differences(stored: object, wanted: dict[str, object]) -> list[str]:
     return [key for key in sorted(stored.keys() | wanted.keys()) if stored.get(key) != wanted.get(key)]
 
 
-def _drawn_with_progress(chosen: DataConfig, native: Structure | None) -> FoldingData:
+def _drawn_with_progress(chosen: FoldingConfig, native: Structure | None) -> FoldingData:
     from protmpi.data import make
 
     if native is None:

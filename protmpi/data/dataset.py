@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from protmpi.atomic import hdf5_file
 from protmpi.data.alphabet import AMINO_ACIDS, MASK, MAX_LENGTH
 from protmpi.errors import DataError
 
@@ -68,31 +68,21 @@ class FoldingData:
 
 
 def save(path: Path, data: FoldingData) -> None:
-    """Write the file under a temporary name, flush it to disk and rename it: it is there whole or not at all."""
+    """Write the file: it is there whole or not at all. Raises DataError where it cannot be written."""
     check(data, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["schema"] = SCHEMA
-            file.attrs["native"] = data.native
-            file.attrs["attributes"] = json.dumps(data.attributes)
-            for name, (dtype, axes) in ARRAYS.items():
-                array = getattr(data, name)
-                if array is not None:
-                    dataset = file.create_dataset(name, data=np.asarray(array, dtype=dtype), compression="gzip")
-                    for axis, label in enumerate(axes):
-                        dataset.dims[axis].label = {"N": "sequence", "L": "site", "20": "letter"}[label]
-            group = file.create_group("convergence")
-            for name, array in data.convergence.items():
-                group.create_dataset(name, data=array)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {' '.join(str(error).split())}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with hdf5_file(path) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["native"] = data.native
+        file.attrs["attributes"] = json.dumps(data.attributes)
+        for name, (dtype, axes) in ARRAYS.items():
+            array = getattr(data, name)
+            if array is not None:
+                dataset = file.create_dataset(name, data=np.asarray(array, dtype=dtype), compression="gzip")
+                for axis, label in enumerate(axes):
+                    dataset.dims[axis].label = {"N": "sequence", "L": "site", "20": "letter"}[label]
+        group = file.create_group("convergence")
+        for name, array in data.convergence.items():
+            group.create_dataset(name, data=array)
 
 
 def load(path: Path) -> FoldingData:

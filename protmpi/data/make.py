@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from protmpi import __version__
-from protmpi.config import DataConfig
 from protmpi.data import alignments, convergence, dataset, masking, structure, tempering
 from protmpi.data.alphabet import encode
 from protmpi.data.energy import FoldingEnergy, draw_couplings, energies
 from protmpi.errors import DataError
+from protmpi.sections import FoldingConfig
 
 RUNS = 2
 # a stream for each purpose: other masks or another split leave the sequences as they are
@@ -26,7 +26,7 @@ def stream(seed: int, *purpose: int) -> np.random.SeedSequence:
     return np.random.SeedSequence(seed, spawn_key=purpose)
 
 
-def native_structure(config: DataConfig) -> structure.Structure:
+def native_structure(config: FoldingConfig) -> structure.Structure:
     """The structure that the configuration names: `acbp`, a contact list (.json), a PDB/mmCIF file or a PDB id."""
     if config.structure != "acbp" and not config.structure.endswith(".json"):
         from protmpi.data.contacts import contact_map
@@ -50,7 +50,7 @@ def native_structure(config: DataConfig) -> structure.Structure:
 
 
 def parameters(
-    config: DataConfig, native: structure.Structure | None, own: alignments.Alignment | None
+    config: FoldingConfig, native: structure.Structure | None, own: alignments.Alignment | None
 ) -> dict[str, Any]:
     """Everything that decides the content of the data set; equal parameters mean equal data."""
     names = ["train", "val", "mask_probability", "seed"]
@@ -66,7 +66,7 @@ def parameters(
 
 
 def drawn(
-    config: DataConfig, native: structure.Structure, report: Callable[[int, str, float], None]
+    config: FoldingConfig, native: structure.Structure, report: Callable[[int, str, float], None]
 ) -> dataset.FoldingData:
     """Sequences drawn by simulated tempering, in two independent runs. report(run, stage, share of it done)."""
     if config.moves == "swap" and "X" in native.sequence:
@@ -101,7 +101,7 @@ def drawn(
     )
 
 
-def given(config: DataConfig, own: alignments.Alignment, native: structure.Structure | None) -> dataset.FoldingData:
+def given(config: FoldingConfig, own: alignments.Alignment, native: structure.Structure | None) -> dataset.FoldingData:
     """A user's own sequences, with or without their structure."""
     length = own.sequences.shape[1]
     if native is not None and native.length != length:
@@ -113,7 +113,7 @@ def given(config: DataConfig, own: alignments.Alignment, native: structure.Struc
 
 
 def _assemble(
-    config: DataConfig,
+    config: FoldingConfig,
     sequences: np.ndarray,
     native: structure.Structure | None,
     own: alignments.Alignment | None,

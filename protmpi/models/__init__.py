@@ -2,6 +2,7 @@
 
 layout        name, shape and offset of every array inside the flat vector
 transformer   attention blocks
+feedforward   plain ReLU network on vectors, not on sequences
 pooling       feed-forward network that sees the mean over unmasked sites
 layers        what both share, each with its pullback: embedding, layer normalisation, affine maps
 attention     attention within each sequence
@@ -20,9 +21,9 @@ from protmpi.models.layout import Layout
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protmpi.config import ModelConfig
     from protmpi.models.batch import Batch
     from protmpi.models.layers import Dropout
+    from protmpi.sections import ModelConfig
 
 
 class Network(Protocol):

@@ -56,13 +56,13 @@ def linear(x: Tensor, p: Arrays, weight: str) -> tuple[Tensor, Pullback]:
     return torch.bmm(x, p[weight].mT), pullback
 
 
-def affine(x: Tensor, p: Arrays, weight: str, bias: str) -> tuple[Tensor, Pullback]:
-    """y = x Aᵀ + b with A (W, m, d), b (W, m)."""
+def affine(x: Tensor, p: Arrays, weight: str, bias: str, data: bool = False) -> tuple[Tensor, Pullback]:
+    """y = x Aᵀ + b with A (W, m, d), b (W, m). Where x is data nobody asks for dU/dx."""
 
     def pullback(dy: Tensor, g: Arrays) -> Tensor:
         torch.sum(dy, 1, out=g[bias])
         torch.bmm(dy.mT, x, out=g[weight])
-        return torch.bmm(dy, p[weight])
+        return dy if data else torch.bmm(dy, p[weight])
 
     return torch.baddbmm(p[bias].unsqueeze(1), x, p[weight].mT), pullback
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.config import SamplerConfig
 from protmpi.models.layout import Layout
 from protmpi.sampling.noise import Thermostat, masses, noise_share
+from protmpi.sections import SamplerConfig
 
 
 @dataclass
@@ -31,6 +31,10 @@ class Schedule:
     @classmethod
     def start(cls, walkers: int, config: SamplerConfig) -> Schedule:
         return cls(np.ones(walkers, dtype=np.int64), np.full(walkers, config.min_adj_step, dtype=np.int64))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """For a checkpoint."""
+        return {"streak": self.streak.copy(), "due": self.due.copy()}
 
     def advance(self, row: int, agrees: bool, step: int, config: SamplerConfig) -> None:
         """Set the next estimate of the walker in `row`."""
@@ -53,13 +57,33 @@ def agrees(new: Tensor, old: Tensor, layout: Layout, threshold: float) -> list[b
     return ((ratios - 1.0).abs() <= threshold).all(1).tolist()
 
 
+def fresh_masses(
+    noise_variance: Tensor, rho: Tensor, thermostat: Thermostat, config: SamplerConfig, layout: Layout
+) -> Tensor:
+    """Masses (W, P) for the share rho (W, 1) of the noise, no smaller than a floor relative to each array.
+
+    A parameter of tiny s², say of a hidden unit that is off, would get a tiny mass and a step that its curvature
+    cannot bear once the unit is on. So masses take s² from `mass_floor` times its mean over the array upwards (or
+    that mean for all, `layer_mean`), while the white noise follows the true s²: the thermostat stays exact.
+    """
+    means = layer_means(noise_variance, layout)
+    chosen = means if config.layer_mean else torch.maximum(noise_variance, config.mass_floor * means)
+    return torch.maximum(masses(chosen, rho, thermostat), masses(noise_variance, config.rho_max, thermostat))
+
+
 def new_masses(
-    mass: Tensor, noise_variance: Tensor, thermostat: Thermostat, config: SamplerConfig, reset: Sequence[bool]
+    mass: Tensor,
+    noise_variance: Tensor,
+    rho: Tensor,
+    thermostat: Thermostat,
+    config: SamplerConfig,
+    layout: Layout,
+    reset: Sequence[bool],
 ) -> tuple[Tensor, Tensor]:
-    """Masses after an estimate of s², and which momenta must be drawn anew: (W, P) each."""
+    """Masses after an estimate of s², and which momenta must be drawn anew: (W, P) each; rho (W, 1)."""
     share = noise_share(noise_variance, mass, thermostat)
     too_noisy = share > config.rho_max
     grown = torch.where(too_noisy, masses(noise_variance, config.rho_max, thermostat), mass)
     everything = torch.tensor(list(reset), device=mass.device).unsqueeze(1)
-    fresh = masses(noise_variance, config.rho, thermostat)
+    fresh = fresh_masses(noise_variance, rho, thermostat, config, layout)
     return torch.where(everything, fresh, grown), too_noisy | everything

@@ -29,24 +29,30 @@ Uniforms = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class State:
-    """W walkers: position, mass and gradient (W, P), energy (W, 1), and whether the last trajectory was accepted."""
+    """W walkers: position, mass and gradient (W, P), energy (W, 1); whether the last trajectory was accepted, and with
+    which probability (W, 1)."""
 
     position: Tensor
     mass: Tensor
     energy: Tensor
     gradient: Tensor
     accepted: Tensor
+    acceptance: Tensor
+
+
+JITTER = 0.2
+"""Each trajectory takes a time step of dt (1 ± JITTER): a mode whose period were its fixed length would not move."""
 
 
 @dataclass
 class HybridMonteCarlo:
-    """Kernel at temperatures (W, 1); on the sphere where `norm2` (W, 1), float64, is given.
+    """Kernel at temperatures (W, 1) with time steps dt (W, 1); on the sphere where `norm2` (W, 1), float64, is given.
 
     One step is one trajectory with its Metropolis test.
     """
 
     temperature: Tensor
-    dt: float
+    dt: Tensor
     leapfrog_steps: int
     energy_gradient: EnergyGradient
     normals: Normals
@@ -57,25 +63,28 @@ class HybridMonteCarlo:
     def init(self, position: Tensor, mass: Tensor) -> State:
         """Walkers at `position`."""
         energy, gradient = self._energy_gradient(position, mass)
-        return State(position, mass, energy, gradient, torch.ones_like(energy, dtype=torch.bool))
+        return State(position, mass, energy, gradient, torch.ones_like(energy).bool(), torch.ones_like(energy))
 
     def step(self, state: State) -> State:
         """Draw momenta, follow the dynamics, accept or stay."""
         w, mass = state.position, state.mass
         p = self.draw_momentum(w, mass)
         start = self._hamiltonian(state.energy, p, mass)
+        dt = self.dt * (1.0 + JITTER * (2.0 * self.uniforms() - 1.0)).to(w.dtype)
         moved = state
         for _ in range(self.leapfrog_steps):
-            moved, p = self._leapfrog(moved, p)
+            moved, p = self._leapfrog(moved, p, dt)
         end = self._hamiltonian(moved.energy, p, mass)
-        # a trajectory that left the sphere's reach is NaN: the comparison is false and the walker stays
-        accepted = self.uniforms().log() < (start - end) / self.temperature.double()
+        # a trajectory that left the sphere's reach is NaN: its probability is 0 and the walker stays
+        acceptance = ((start - end) / self.temperature.double()).exp().clamp(max=1.0).nan_to_num(nan=0.0)
+        accepted = self.uniforms() < acceptance
         return replace(
             state,
             position=torch.where(accepted, moved.position, w),
             energy=torch.where(accepted, moved.energy, state.energy),
             gradient=torch.where(accepted, moved.gradient, state.gradient),
             accepted=accepted,
+            acceptance=acceptance,
         )
 
     def draw_momentum(self, w: Tensor, mass: Tensor) -> Tensor:
@@ -83,18 +92,18 @@ class HybridMonteCarlo:
         p = (mass * self.temperature).sqrt_().mul_(self.normals(w))
         return p if self.norm2 is None else project_momentum(p, w, w / mass)
 
-    def _leapfrog(self, state: State, p: Tensor) -> tuple[State, Tensor]:
+    def _leapfrog(self, state: State, p: Tensor, dt: Tensor) -> tuple[State, Tensor]:
         """Half kick, drift, half kick; on the sphere a RATTLE step."""
-        w, mass, dt = state.position, state.mass, self.dt
-        half = p.sub(state.gradient, alpha=0.5 * dt)
-        position = w.addcdiv(half, mass, value=dt)
+        w, mass = state.position, state.mass
+        half = p.addcmul(state.gradient, dt, value=-0.5)
+        position = w + dt * half / mass
         if self.norm2 is not None:
             direction = w / mass
             mu = multiplier(position, direction, self.norm2)
             half = half.addcmul(w, (mu / dt).to(w.dtype))
             position = position.addcmul(direction, mu.to(w.dtype))
         energy, gradient = self._energy_gradient(position, mass)
-        p = half.sub(gradient, alpha=0.5 * dt)
+        p = half.addcmul(gradient, dt, value=-0.5)
         if self.norm2 is not None:
             p = project_momentum(p, position, position / mass)
         return replace(state, position=position, energy=energy, gradient=gradient), p

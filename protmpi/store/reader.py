@@ -105,4 +105,5 @@ class Store:
             "eta_seconds": left / rate if rate else None,
             "last_commit": self.record["time"] if self.record else None,
             "ranks": self.record["ranks"] if self.record else None,
+            "lost": self.record.get("lost", []) if self.record else [],
         }

@@ -113,6 +113,8 @@ class Writer:
             "snapshot": last["snapshots"] if last else 0,
         }
         self._pending: dict[str, list[np.ndarray]] = {v.name: [] for v in schema.variables}
+        self.lost: list[dict[str, Any]] = list(last.get("lost", [])) if last else []
+        """Walkers that were lost so far: walker, step and reason of each, the same on every rank."""
         self._since = time.monotonic()
 
     def append(self, axis: Axis, row: dict[str, np.ndarray]) -> None:
@@ -163,6 +165,7 @@ class Writer:
                     "seconds": self._seconds,
                     "time": time.time(),
                     "ranks": self.ranks.size,
+                    "lost": self.lost,
                     "pieces": list(itertools.chain.from_iterable(theirs for _, theirs, _ in gathered)),
                     "state": list(itertools.chain.from_iterable(theirs for _, _, theirs in gathered)),
                 },

@@ -55,6 +55,10 @@ def build(config: Config, device: torch.device | str = "cpu") -> Task:
 
     Raises DataError when the data set is missing, damaged or does not fit.
     """
+    if config.data.task == "kspin":
+        from protmpi.tasks.kspin import KSpin
+
+        return KSpin.from_config(config, device)
     from protmpi.tasks.folding import Folding
 
     return Folding.from_config(config, device)

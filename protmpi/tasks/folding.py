@@ -20,6 +20,7 @@ from protmpi.models.batch import Batch as Inputs
 from protmpi.models.batch import ChosenRows
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
+from protmpi.sections import FoldingConfig
 from protmpi.store.schema import Constant, Variable
 
 MASK = 20
@@ -137,6 +138,7 @@ class Folding:
 
     @classmethod
     def from_config(cls, config: Config, device: torch.device | str = "cpu") -> Folding:
+        assert isinstance(config.data, FoldingConfig)
         data = dataset.load(config.data.file)
         return cls(data, models.build(config.model, data.sequences.shape[1], VOCABULARY), device)
 

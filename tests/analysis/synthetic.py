@@ -51,11 +51,16 @@ def write_store(
     slot: np.ndarray | None = None,
     planned_draws: int | None = None,
     references: dict[str, np.ndarray] | None = None,
+    sampler: dict[str, Any] | None = None,
+    layers: dict[str, int] | None = None,
+    sphere: bool = True,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
-    Observables named test_... are over (walker, snapshot). Without `slot` walkers stay at their temperatures.
+    Observables named test_... are over (walker, snapshot), kinetic_ratio_layer over (walker, draw, layer), with
+    `layers` the name and size of each. Without `slot` walkers stay at their temperatures. `sampler` adds to the
+    configuration of the sampler; `sphere` is whether it holds the norm.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -70,9 +75,11 @@ def write_store(
             name.replace("_", " "),
             units.get(name, ""),
             "int32" if name == "slot" else "float64",
+            dims=("layer",)[: values.ndim - 2],
+            shape=values.shape[2:],
             physics=name != "seconds",
         )
-        for name in rows
+        for name, values in rows.items()
     )
     schema = Schema(
         walkers=walkers,
@@ -83,14 +90,18 @@ def write_store(
         variables=variables,
     )
     constants = [Constant("temperature", ("ladder",), temperature, "temperature of each slot", "nats")]
-    constants.append(Constant("sphere_norm2", ("walker",), np.full(walkers, 1785.0), "squared norm of the sphere", ""))
+    if sphere:
+        constants.append(
+            Constant("sphere_norm2", ("walker",), np.full(walkers, 1785.0), "squared norm of the sphere", "")
+        )
     constants += [Constant(name, ("reference",), v, name, "") for name, v in (references or {}).items()]
-    config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY}}
-    create(path, schema, constants, {"config": config})
+    config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY, **(sampler or {})}}
+    layout = [{"name": name, "shape": [size], "offset": 0} for name, size in (layers or {}).items()]
+    create(path, schema, constants, {"config": config, "parameter_layout": layout})
     writer = Writer(path, schema, range(walkers), OneRank())
     axes: tuple[Axis, ...] = ("draw", "snapshot")
     for axis in axes:
-        columns = {v.name: rows[v.name].T for v in variables if v.axis == axis}
+        columns = {v.name: np.moveaxis(rows[v.name], 1, 0) for v in variables if v.axis == axis}
         for values in zip(*columns.values(), strict=True):
             writer.append(axis, dict(zip(columns, values, strict=True)))
     if draws:

@@ -15,7 +15,7 @@ from synthetic import LADDER, ar1, write_store
 
 from analysis import cli, open_run, tables
 
-FILES = {"thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png"}
+FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png"}
 
 
 def demo_store(

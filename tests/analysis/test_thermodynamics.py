@@ -15,9 +15,9 @@ MODES = 80
 """Harmonic modes: U - U0 is Gamma(MODES/2) times T, so <U> = U0 + MODES T/2 and C = MODES/2."""
 
 
-def harmonic(temperature: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def harmonic(temperature: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator, phi: float = 0.6) -> np.ndarray:
     """Energies (..., temperature, draw), correlated in time: MODES squared AR(1) coordinates."""
-    x = ar1(0.6, (MODES, *shape), rng)
+    x = ar1(phi, (MODES, *shape), rng)
     return 1.3 + temperature[:, None] * np.sum(x**2, axis=0) / 2
 
 

@@ -169,7 +169,7 @@ def test_status_and_digest_are_for_people_and_programs(protmpi: Command, config:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("sampler.rhoo=1", "sampler.rhoo: unknown key (did you mean rho?); valid: adapt_until"),
+        ("sampler.rhoo=1", "sampler.rhoo: unknown key (did you mean rho?); valid: acceptance, adapt_until"),
         ("run.steps=many", "run.steps: input should be a valid integer"),
         ("sampler.rho=0.34", "sampler.rho: 0.34 is too large: the single scheme with m1 = 0.1 allows at most 0.3356"),
         ("sampler.temperatures=[1e-4, -1]", "sampler.temperatures.1: input should be greater than 0"),
@@ -238,10 +238,11 @@ def test_too_large_a_rho_is_named_and_the_others_go_on(protmpi: Command, config:
     hot = ["--set", "sampler.temperatures=[1e-6, 30.0]", "--set", "sampler.rho=0.3"]
     done = protmpi("run", config, *hot)
     assert done.returncode == 0, done.stderr
-    assert "walker 1 left its sphere" in done.stdout
+    assert "walker 1 lost at step" in done.stdout
+    assert "negative discriminant" in done.stdout
     energy = Store(tmp_path / "store.zarr").read("energy")
     assert np.isfinite(energy[[0, 2]]).all()
     assert np.isnan(energy[[1, 3], -1]).all()
     everyone = protmpi("run", config, *hot[2:], "--set", "sampler.temperatures=[30.0]", "--store", tmp_path / "t.zarr")
     assert everyone.returncode == 1
-    assert "all 2 walkers left their spheres" in everyone.stderr
+    assert "2 of 2 walkers are lost" in everyone.stderr

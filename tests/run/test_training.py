@@ -12,6 +12,7 @@ from hpc.world import OneRank
 from protmpi import config as configuration
 from protmpi import references, tasks, weights
 from protmpi.errors import DataError
+from protmpi.sections import ModelConfig
 from protmpi.training import learning_rate
 
 
@@ -100,6 +101,6 @@ def test_learning_rate_rises_and_then_falls_as_the_inverse_square_root() -> None
 def test_weights_of_another_network_are_refused(tmp_path: Path, small_data_file: Path) -> None:
     config = small(tmp_path, small_data_file)
     train(config, 10_000)
-    other = config.model_copy(update={"model": configuration.ModelConfig(kind="transformer", d=8)})
+    other = config.model_copy(update={"model": ModelConfig(kind="transformer", d=8)})
     with pytest.raises(DataError, match="another network: d 6 -> 8"):
         weights.load(config.train.file, other, tasks.build(other))

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from protmpi.config import SamplerConfig
 from protmpi.models.layout import Layout
 from protmpi.sampling import adaptation
 from protmpi.sampling.constrained import multiplier, project_momentum
 from protmpi.sampling.noise import Thermostat, estimate_variance, masses, noise_share, white_noise
+from protmpi.sections import SamplerConfig
 
 LAYOUT = Layout([("a", (3,)), ("b", (2, 2))])
+RHO = torch.full((2, 1), 0.01, dtype=torch.float64)
 
 
 def thermostat(scheme: str, walkers: int = 2) -> Thermostat:
@@ -115,12 +116,12 @@ def test_variance_is_floored() -> None:
 
 def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
     t = thermostat("double")
-    config = SamplerConfig(rho=0.01, rho_max=0.1)
+    config = SamplerConfig(rho=0.01, rho_max=0.1, mass_floor=0.0)
     s2 = positive(2, 7)
     mass = masses(s2, 0.01, t)
     jumped = s2.clone()
     jumped[0, 3] *= 50.0
-    grown, redrawn = adaptation.new_masses(mass, jumped, t, config, [False, False])
+    grown, redrawn = adaptation.new_masses(mass, jumped, RHO, t, config, LAYOUT, [False, False])
     expected = torch.zeros(2, 7, dtype=torch.bool)
     expected[0, 3] = True
     assert torch.equal(redrawn, expected)
@@ -129,8 +130,8 @@ def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
 
 
 def test_a_reset_gives_every_parameter_its_rho_again() -> None:
-    t, config, s2 = thermostat("double"), SamplerConfig(rho=0.01, rho_max=0.1), positive(2, 7)
-    new, redrawn = adaptation.new_masses(masses(s2, 0.05, t), 3 * s2, t, config, [True, False])
+    t, config, s2 = thermostat("double"), SamplerConfig(rho=0.01, rho_max=0.1, mass_floor=0.0), positive(2, 7)
+    new, redrawn = adaptation.new_masses(masses(s2, 0.05, t), 3 * s2, RHO, t, config, LAYOUT, [True, False])
     torch.testing.assert_close(noise_share(3 * s2, new, t)[0], torch.full((7,), 0.01, dtype=torch.float64))
     assert redrawn[0].all()
 

@@ -1,0 +1,48 @@
+"""What is sampled, as a sampler sees it: the energy of a task, and what is added to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from protmpi.models.layout import Layout
+from protmpi.sampling.constrained import dot
+
+
+class Energy(Protocol):
+    """The cost U(w) of W walkers at once, w (W, P): a mean over `train_size` samples."""
+
+    layout: Layout
+    train_size: int
+
+    def gradient(self, w: Tensor, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B)."""
+
+    def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Full-batch energy and error (W,), float64, on the split "train"."""
+
+
+@dataclass(frozen=True)
+class Regulariser:
+    """lamda/2 |w|² + gamma/2 |w - w0|² with the start w0 (W, P), added to the energy (METHOD section 1)."""
+
+    lamda: float
+    gamma: float
+    start: Tensor
+
+    def __bool__(self) -> bool:
+        return self.lamda > 0 or self.gamma > 0
+
+    def energy(self, w: Tensor) -> Tensor:
+        """(W, 1), float64."""
+        away = w - self.start
+        return 0.5 * self.lamda * dot(w, w) + 0.5 * self.gamma * dot(away, away)
+
+    def add_gradient(self, g: Tensor, w: Tensor) -> Tensor:
+        """g plus the gradient at w, (W, P)."""
+        if not self:
+            return g
+        return g.add(w, alpha=self.lamda + self.gamma).sub_(self.start, alpha=self.gamma)

@@ -1,0 +1,118 @@
+"""A block of hybrid Monte Carlo walkers: masses from s², time step from the acceptance, both frozen after burn-in.
+
+Momenta are drawn anew at every step, so masses may be set anew whenever s² is estimated; the log of the time step
+follows the acceptance with gain n^-0.6 in the n-th step (Robbins and Monro 1951).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protmpi.sampling import adaptation, hmc
+from protmpi.sampling.block import Block
+
+GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
+
+
+class HybridBlock(Block):
+    """One step is one trajectory of `leapfrog_steps` full-batch gradients with its Metropolis test."""
+
+    _state: hmc.State | None = None
+
+    @property
+    def state(self) -> hmc.State:
+        if self._state is None:
+            raise RuntimeError("a block must be started or restored before it is asked for its state")
+        return self._state
+
+    @property
+    def position(self) -> Tensor:
+        return self.state.position
+
+    def _kernel(self, dt: Tensor) -> hmc.HybridMonteCarlo:
+        c, rows = self.config, range(len(self.walkers))
+        return hmc.build(
+            self.thermostat.temperature, dt, c.leapfrog_steps, self._energy_gradient,
+            lambda like: self.streams.normals("momentum", like),
+            lambda: torch.tensor([[self.streams.uniform("metropolis", row)] for row in rows],
+                                 dtype=torch.float64, device=self.start.device),
+            self.norm2, c.fixman,
+        )  # fmt: skip
+
+    def _energy_gradient(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Full-batch energies (W, 1), float64, and gradients (W, P), the regulariser included."""
+        everything = np.tile(np.arange(self.energy.train_size), (len(w), 1))
+        energy, gradient = self.energy.gradient(w, everything)
+        return energy.double().unsqueeze(1) + self.regulariser.energy(w), self.regulariser.add_gradient(gradient, w)
+
+    def initialise(self) -> None:
+        rows = range(len(self.walkers))
+        self.kernel = self._kernel(torch.full((len(rows), 1), self.config.dt, dtype=self.start.dtype,
+                                              device=self.start.device))  # fmt: skip
+        self.accepted = np.zeros((len(rows), 2))  # steps and acceptance summed since the last draw
+        noise_variance = self._estimate(self.start, rows)
+        self._state = self.kernel.init(self.start.clone(), self._masses(noise_variance))
+
+    def _masses(self, noise_variance: Tensor) -> Tensor:
+        rho = torch.as_tensor(self.config.rho if self.config.rho != "auto" else 1.0)
+        return adaptation.fresh_masses(noise_variance, rho, self.thermostat, self.config, self.layout)
+
+    def _explore(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.step < self.config.adapt_until and (self.schedule.due <= self.step).any():
+                self._adapt()
+            self._state = self.kernel.step(self.state)
+            self.step += 1
+            acceptance = self.state.acceptance
+            self.accepted += np.array([1.0, 0.0]) + acceptance.cpu().numpy() * np.array([0.0, 1.0])
+            if self.step <= self.config.adapt_until:
+                wanted = self.config.acceptance
+                surplus = (acceptance - wanted) / (2.0 * wanted * (1.0 - wanted))
+                self.kernel.dt = self.kernel.dt * (surplus * self.step**-GAIN).exp().to(self.kernel.dt.dtype)
+
+    def _adapt(self) -> None:
+        """Masses follow s² at the present weights; all walkers of the block together."""
+        noise_variance = self._estimate(self.position, range(len(self.walkers)))
+        self._state = self.kernel.init(self.position, self._masses(noise_variance))
+        for row in range(len(self.walkers)):
+            self.schedule.advance(row, True, self.step, self.config)
+
+    def thermal_state(self) -> str:
+        return f"U = {float(self.state.energy):.4g}"
+
+    def complaint(self) -> str:
+        return f"the energy is {float(self.state.energy)}"
+
+    def finite(self) -> np.ndarray:
+        total = self.position.sum(1, dtype=torch.float64) + self.state.energy.squeeze(1)
+        return np.asarray(torch.isfinite(total).cpu().numpy())
+
+    def observables(self) -> dict[str, np.ndarray]:
+        """Geometry, the mean acceptance since the last draw and the time step, (W,) float64 each."""
+        acceptance = self.accepted[:, 1] / np.maximum(self.accepted[:, 0], 1.0)
+        self.accepted = np.zeros_like(self.accepted)
+        dt = self.kernel.dt.squeeze(1).double().cpu().numpy()
+        return {**super().observables(), "acceptance": acceptance, "time_step": dt}
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        s = self.state
+        tensors = {"position": s.position, "mass": s.mass, "dt": self.kernel.dt, "gradient": s.gradient,
+                   "energy": s.energy}  # fmt: skip
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        return {**arrays, "accepted": self.accepted.copy(), "streams": self.streams.state(),
+                **self.schedule.arrays()}  # fmt: skip
+
+    def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        energy = torch.from_numpy(arrays["energy"]).to(self.start.device)
+        nothing = torch.ones_like(energy)
+        self._state = hmc.State(
+            self._tensor(arrays["position"]), self._tensor(arrays["mass"]), energy, self._tensor(arrays["gradient"]),
+            nothing.bool(), nothing,
+        )  # fmt: skip
+        self.kernel = self._kernel(self._tensor(arrays["dt"]))
+        self.accepted = arrays["accepted"].copy()
+        self.streams.restore(arrays["streams"])
+        self.schedule = adaptation.Schedule(arrays["streak"].copy(), arrays["due"].copy())
+        self.step = step

@@ -1,0 +1,251 @@
+"""A block of pseudo-Langevin walkers: constrained or not, masses and noise adapted during burn-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protmpi.sampling import adaptation, constrained, pseudo_langevin
+from protmpi.sampling.block import Block
+from protmpi.sampling.constrained import dot
+from protmpi.sampling.noise import noise_share
+from protmpi.sampling.pseudo_langevin import State
+from protmpi.sampling.step_size import Search
+
+QUANTILES = (0.1, 0.5, 0.9)
+"""Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
+
+
+class LangevinBlock(Block):
+    """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        c = self.config
+        constants = (self.thermostat, self._gradient, lambda like: self.streams.normals("momentum", like))
+        if self.norm2 is None:
+            self.kernel = pseudo_langevin.build(*constants)
+        else:
+            self.kernel = constrained.build(*constants, self.norm2, c.fixman)
+        self._searches: list[Search] = []
+        if c.rho == "auto":
+            tick = max(1, round(0.5 / c.m1**2))
+            spread = (self.layout.size / 2.0) ** 0.5 * self.thermostat.temperature.squeeze(1).cpu().numpy()
+            self._searches = [Search(c.adapt_until, tick, c.rho_tolerance, c.rho_max, float(s)) for s in spread]
+        self._anchor = self.start  # weights to which a refused trial of the search returns
+        self._state: State | None = None
+        self._history: dict[str, np.ndarray] = {}
+
+    @property
+    def state(self) -> State:
+        if self._state is None:
+            raise RuntimeError("a block must be started or restored before it is asked for its state")
+        return self._state
+
+    @property
+    def position(self) -> Tensor:
+        return self.state.position
+
+    @property
+    def rho(self) -> Tensor:
+        """The share that masses are made for, (W, 1)."""
+        shares: list[float | str] = [s.rho for s in self._searches] or [self.config.rho] * len(self.walkers)
+        return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
+
+    def _gradient(self, w: Tensor) -> Tensor:
+        return self.regulariser.add_gradient(self._sample(w, "minibatch", None), w)
+
+    def initialise(self) -> None:
+        """Estimate s² at the starting weights, set the masses, draw the momenta."""
+        noise_variance = self._estimate(self.start, range(len(self.walkers)))
+        mass = adaptation.fresh_masses(noise_variance, self.rho, self.thermostat, self.config, self.layout)
+        self._state = self.kernel.init(self.start.clone(), mass, noise_variance)
+
+    def _explore(self, steps: int) -> None:
+        end = self.step + steps
+        while self.step < end:
+            due = [row for row in range(len(self.walkers)) if self.schedule.due[row] <= self.step]
+            if due:
+                self._adapt(due)
+            goal = min(end, int(self.schedule.due.min()), self._next_look())
+            for _ in range(goal - self.step):
+                self._state = self.kernel.step(self.state)
+            self.step = goal
+            self._look()
+
+    def _next_look(self) -> int:
+        """Step of the next look of the search for rho."""
+        if not self._searches or self.step >= self.config.adapt_until:
+            return int(np.iinfo(np.int64).max)
+        tick = self._searches[0].tick
+        return min((self.step // tick + 1) * tick, self.config.adapt_until)
+
+    def _look(self) -> None:
+        """Tell the searches for rho how hot their walkers are, and give the walkers the rho that they ask for."""
+        if not self._searches or self.step > self.config.adapt_until:
+            return
+        last = self.step == self.config.adapt_until
+        if self.step % self._searches[0].tick and not last:
+            return
+        kinetic, changed = self.kinetic_ratio(), []
+        for row, search in enumerate(self._searches):
+            before, energy = search.rho, np.nan
+            if search.wants_energy(self.step):
+                here = self.position[row : row + 1]
+                energy = float(self.energy.evaluate(here, "train")[0][0])
+                energy += float(self.regulariser.energy(self.position)[row])
+            refused = search.tell(self.step, float(kinetic[row]), energy)
+            if last:
+                search.freeze()
+            if refused:
+                self._put([row], position=self._anchor[row : row + 1])
+            if search.since == self.step:
+                self._anchor = self._anchor.index_copy(0, self._index([row]), self.position[row : row + 1])
+            if refused or search.rho != before:
+                changed.append(row)
+        if changed:
+            self._set_masses(changed, self._estimate(self.position[changed], changed), [True] * len(changed))
+
+    def thermal_state(self) -> str:
+        gradient = self.state.gradient
+        force = "" if gradient is None else f", largest |gradient| {float(gradient.abs().max()):.3g}"
+        return f"T_kin/T = {self.kinetic_ratio()[0]:.3g}, |w|² = {float(dot(self.position, self.position)):.6g}{force}"
+
+    def complaint(self) -> str:
+        s = self.state
+        if s.position.isnan().any() and self.norm2 is not None:
+            return "negative discriminant: the step left the sphere's reach"
+        for name in ("position", "gradient", "momentum", "noise_variance", "mass"):
+            array = getattr(s, name)
+            if array is not None and not array.isfinite().all():
+                return f"the {name.replace('_', ' ')} is not finite"
+        return "nothing: every array is finite"
+
+    def finite(self) -> np.ndarray:
+        total = self.position.sum(1, dtype=torch.float64) + self.state.momentum.sum(1, dtype=torch.float64)
+        return np.asarray(torch.isfinite(total).cpu().numpy())
+
+    def _kinetic_energies(self) -> Tensor:
+        """p²/M of every parameter, (W, P) float64."""
+        p = self.state.momentum.double()
+        return p * p / self.state.mass
+
+    def kinetic_ratio(self) -> np.ndarray:
+        """Kinetic temperature over T, (W,): p²/M over (degrees of freedom T)."""
+        freedom = self.layout.size - (self.norm2 is not None)
+        ratio = self._kinetic_energies().sum(1) / (freedom * self.thermostat.temperature.squeeze(1).double())
+        return np.asarray(ratio.cpu().numpy())
+
+    def kinetic_ratio_of_arrays(self) -> np.ndarray:
+        """The same for each array of the network, (W, arrays).
+
+        The constraint takes one degree of freedom from all arrays together, from each the share of w·w/M it holds.
+        """
+        w, energies = self.position.double(), self._kinetic_energies()
+        metric = w * w / self.state.mass if self.norm2 is not None else torch.zeros_like(w)
+        total = metric.sum(1).clamp(min=torch.finfo(torch.float64).tiny)
+        columns = [
+            energies[:, e.slice].sum(1) / (e.size - metric[:, e.slice].sum(1) / total) for e in self.layout.entries
+        ]
+        return np.asarray((torch.stack(columns, 1) / self.thermostat.temperature.double()).cpu().numpy())
+
+    def observables(self) -> dict[str, np.ndarray]:
+        """Geometry, thermostat and adaptation, (W, ...) float64 each."""
+        if not self._history:
+            self._history = self._adaptation()
+        return {
+            **super().observables(),
+            "kinetic_ratio": self.kinetic_ratio(),
+            "kinetic_ratio_layer": self.kinetic_ratio_of_arrays(),
+            **self._history,
+        }
+
+    def _adaptation(self) -> dict[str, np.ndarray]:
+        """Where the adaptation stands: quantiles of s² per array and of rho over all, streak, next estimate."""
+        s, quantiles = self.state, torch.tensor(QUANTILES, dtype=torch.float64, device=self.start.device)
+        variance = [s.noise_variance[:, e.slice].double().quantile(quantiles, 1).T for e in self.layout.entries]
+        share = noise_share(s.noise_variance, s.mass, self.thermostat).double().quantile(quantiles, 1).T
+        stages = [search.stage for search in self._searches] or [-1] * len(self.walkers)
+        return {
+            "noise_variance": np.asarray(torch.stack(variance, 1).cpu().numpy()),
+            "noise_share": np.asarray(share.cpu().numpy()),
+            "rho": np.asarray(self.rho.squeeze(1).double().cpu().numpy()),
+            "rho_search": np.asarray(stages),
+            "streak": self.schedule.streak.copy(),
+            "next_estimate": self.schedule.due.copy(),
+        }
+
+    def checkpoint(self) -> dict[str, np.ndarray]:
+        s = self.state
+        gradient = torch.zeros_like(s.position) if s.gradient is None else s.gradient
+        tensors = {"position": s.position, "momentum": s.momentum, "mass": s.mass,
+                   "noise_variance": s.noise_variance, "gradient": gradient}  # fmt: skip
+        if self._searches:
+            tensors["anchor"] = self._anchor
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        if self._searches:
+            arrays["search"] = np.stack([search.to_array() for search in self._searches])
+        arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
+        return {**arrays, "streams": self.streams.state(), **self.schedule.arrays()}
+
+    def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        position, momentum, mass, noise_variance, gradient = (
+            self._tensor(arrays[name]) for name in ("position", "momentum", "mass", "noise_variance", "gradient")
+        )
+        state = State(position, momentum, mass, noise_variance, mass, mass,
+                      gradient if arrays["has_gradient"].all() else None)  # fmt: skip
+        self._state = self.kernel.with_noise(state)
+        for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
+            search.restore(row)
+        self._anchor = self._tensor(arrays["anchor"]) if self._searches else self.start
+        self.streams.restore(arrays["streams"])
+        self.schedule = adaptation.Schedule(arrays["streak"].copy(), arrays["due"].copy())
+        self.step, self._history = step, {}
+
+    def _adapt(self, rows: list[int]) -> None:
+        """Estimate s² of the walkers `rows`; during burn-in let masses and momenta follow."""
+        c = self.config
+        noise_variance = self._estimate(self.position[rows], rows)
+        same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
+        for row, agreed in zip(rows, same, strict=True):
+            self.schedule.advance(row, agreed, self.step, c)
+        if self.step < c.adapt_until:
+            reset = [self.streams.uniform("reset", row) < c.p_reset for row in rows]
+            self._set_masses(rows, noise_variance, reset)
+        else:
+            self._put(rows, noise_variance=noise_variance)
+            self._state = self.kernel.with_noise(self.state)
+        self._history = {}
+
+    def _set_masses(self, rows: list[int], noise_variance: Tensor, reset: Sequence[bool]) -> None:
+        """Masses of the walkers `rows` after an estimate of s² (rows, P), with fresh momenta where they changed."""
+        position, thermostat = self.position[rows], self.thermostat.rows(rows)
+        mass, redrawn = adaptation.new_masses(
+            self.state.mass[rows], noise_variance, self.rho[rows], thermostat, self.config, self.layout, reset
+        )
+        fresh = self.kernel.draw_momentum(position, mass, self.streams.normals("reset", mass, rows), thermostat)
+        momentum = torch.where(redrawn, fresh, self.state.momentum[rows])
+        if self.norm2 is not None:
+            momentum = constrained.project_momentum(momentum, position, position / mass)
+        self._put(rows, momentum=momentum, mass=mass, noise_variance=noise_variance)
+        self._state = self.kernel.with_noise(self.state)
+        self._history = {}
+
+    def _index(self, rows: list[int]) -> Tensor:
+        return torch.tensor(rows, device=self.start.device)
+
+    def _put(self, rows: list[int], **arrays: Tensor) -> None:
+        """Replace rows of the state. A walker that is put elsewhere has no gradient to go on with."""
+        changed: dict[str, Any] = {
+            name: getattr(self.state, name).index_copy(0, self._index(rows), values) for name, values in arrays.items()
+        }
+        if "position" in arrays and self.state.gradient is not None:
+            fresh = self._sample(arrays["position"], "minibatch", rows)
+            fresh = replace(self.regulariser, start=self.start[rows]).add_gradient(fresh, arrays["position"])
+            changed["gradient"] = self.state.gradient.index_copy(0, self._index(rows), fresh)
+        self._state = replace(self.state, **changed)

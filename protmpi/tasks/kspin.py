@@ -1,0 +1,133 @@
+"""K-spin: tell which of K random reference vectors a noisy copy comes from (METHOD: K-spin).
+
+A sample is a vector x of d spins ±1 of class k: the reference vector of the class with each spin flipped with
+probability p. U is the mean cross-entropy of the classes, err the share of wrong ones. The validation problem of the
+unconstrained sampler: with the regulariser lamda/2 |w|² the norm finds its own equilibrium.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protmpi.config import Config
+from protmpi.models.feedforward import Feedforward
+from protmpi.models.layers import Dropout, one_hot
+from protmpi.models.memory import keep_freed_memory
+from protmpi.sections import KSpinConfig
+from protmpi.store.schema import Constant, Variable
+
+SPLITS = ("train", "val", "test")
+CHUNK = 4_096  # vectors that go through the network together: the arrays of a chunk fit the caches
+
+
+@dataclass(frozen=True)
+class Spins:
+    """Spin vectors of one split: x (N, d) of ±1, classes (N,)."""
+
+    x: Tensor
+    classes: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def draw(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Spins (N, d), int8, and classes (N,) of every split; classes are drawn uniformly."""
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(1 + len(SPLITS))]
+    references = streams[0].choice(np.array([-1, 1], dtype=np.int8), (config.classes, config.spins))
+    drawn = {}
+    for split, stream in zip(SPLITS, streams[1:], strict=True):
+        count = getattr(config, split)
+        classes = stream.integers(config.classes, size=count)
+        flipped = stream.random((count, config.spins), dtype=np.float32) < config.flip
+        drawn[split] = np.where(flipped, -references[classes], references[classes]), classes
+    return drawn
+
+
+class KSpin:
+    """The K-spin problem of `config`, learned by one feed-forward network."""
+
+    def __init__(self, config: KSpinConfig, network: Feedforward, device: torch.device | str = "cpu",
+                 dtype: torch.dtype = torch.float32) -> None:  # fmt: skip
+        self.network, self.layout, self.device = network, network.layout, torch.device(device)
+        keep_freed_memory()
+        drawn, digest = draw(config), hashlib.sha256()
+        for split, arrays in drawn.items():
+            digest.update(split.encode())
+            for array in arrays:
+                digest.update(np.ascontiguousarray(array, dtype=np.int8).tobytes())
+        self.data_hash = digest.hexdigest()
+        self.sets = {
+            split: Spins(torch.as_tensor(x, dtype=dtype, device=device), torch.as_tensor(classes, device=device))
+            for split, (x, classes) in drawn.items()
+        }
+        self.train_size = len(self.sets["train"])
+        self.variables = [
+            Variable("energy", "draw", "energy U: full-batch training cost, and the regulariser where there is one",
+                     "nats"),
+            Variable("train_error", "draw", "share of training vectors put in the wrong class"),
+            Variable("val_energy", "draw", "full-batch validation cost", "nats"),
+            Variable("val_error", "draw", "share of validation vectors put in the wrong class"),
+            Variable("test_energy", "snapshot", "full-batch test cost", "nats"),
+            Variable("test_error", "snapshot", "share of test vectors put in the wrong class"),
+        ]  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: Config, device: torch.device | str = "cpu") -> KSpin:
+        assert isinstance(config.data, KSpinConfig)
+        return cls(config.data, Feedforward(config.data.spins, config.model.layers, config.data.classes), device)
+
+    def initial(self, random: np.random.Generator) -> np.ndarray:
+        return self.network.initial(random)
+
+    @torch.no_grad()
+    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+        """Mini-batch energies (W,), float64, and gradients (W, P) on the training vectors `indices` (W, B)."""
+        walkers, batch = indices.shape
+        data, where = self.sets["train"], torch.from_numpy(indices).to(self.device)
+        energies, gradients = [], []
+        for chosen in where.split(CHUNK, 1):
+            x = data.x.index_select(0, chosen.flatten()).view(walkers, chosen.shape[1], -1)
+            logits, pullback = self.network.forward(w, x, drop)
+            log_probabilities = torch.log_softmax(logits, -1)
+            classes = data.classes[chosen]
+            energies.append(_energies(log_probabilities, classes))
+            d_logits = log_probabilities.exp_().sub_(one_hot(classes, logits.shape[-1], logits.dtype))
+            gradients.append(pullback(d_logits.div_(batch)))
+        return torch.stack(energies).sum(0) / batch, torch.stack(gradients).sum(0)
+
+    @torch.no_grad()
+    def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Full-batch cost and error (W,) on a split; sums over vectors in float64."""
+        data = self.sets[split]
+        sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
+        for x, classes in zip(data.x.split(CHUNK), data.classes.split(CHUNK), strict=True):
+            logits, _ = self.network.forward(w, x.expand(len(w), -1, -1))
+            together = classes.expand(len(w), -1)
+            sums[0] += _energies(torch.log_softmax(logits, -1), together)
+            sums[1] += (logits.argmax(-1) != together).sum(1)
+        energy, error = sums.cpu().numpy() / len(data)
+        # a network whose weights are not finite guesses nothing: argmax of NaN would still name a class
+        return energy, np.where(np.isfinite(energy), error, np.nan)
+
+    def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
+        energy, train_error = self.evaluate(w, "train")
+        val_energy, val_error = self.evaluate(w, "val")
+        return {"energy": energy, "train_error": train_error, "val_energy": val_energy, "val_error": val_error}
+
+    def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
+        test_energy, test_error = self.evaluate(w, "test")
+        return {"test_energy": test_energy, "test_error": test_error}
+
+    def constants(self) -> list[Constant]:
+        return []
+
+
+def _energies(log_probabilities: Tensor, classes: Tensor) -> Tensor:
+    """Sums (W,), float64, of the cross-entropies of rows (W, B, K)."""
+    return -log_probabilities.gather(-1, classes[..., None]).sum((1, 2), dtype=torch.float64)
