@@ -98,7 +98,10 @@ class Display:
         """The table of the run, from the committed draws."""
         self._end_bar()
         if self._speaks:
-            self.console.print(summary(Store(store)))
+            found = Store(store)
+            self.console.print(summary(found))
+            for line in advice(found):
+                self.console.print(line)
             self.console.print(f"store: {store}")
 
     def _end_bar(self) -> None:
@@ -129,3 +132,20 @@ def summary(store: Store) -> Table:
         norm = "-" if not chosen.size else f"{chosen.max():.1e}" if held else f"{chosen.mean():.1f}"
         table.add_row(f"{temperature:.2e}", *means, norm)
     return table
+
+
+def advice(store: Store) -> list[str]:
+    """Where a hand-set rho made the momenta too hot, and the value that would do: the excess grows with rho."""
+    sampler = store.config["sampler"]
+    if "kinetic_ratio" not in store or sampler["rho"] == "auto":
+        return []
+    first = store.first_measured["draw"]
+    slots, ratios = store.read("slot")[:, first:], store.read("kinetic_ratio")[:, first:]
+    lines = []
+    for slot, temperature in enumerate(store.read("temperature")):
+        excess = float(np.mean(ratios[slots == slot])) - 1.0
+        if excess > sampler["rho_tolerance"]:
+            enough = sampler["rho"] * sampler["rho_tolerance"] / excess
+            lines.append(f"T = {temperature:.2e}: the kinetic temperature is {100 * excess:.1f} % above T; "
+                         f"sampler.rho = {enough:.1e} would do")  # fmt: skip
+    return lines

@@ -1,0 +1,206 @@
+"""Whole runs by every kind of sampler on a small K-spin problem; walkers that are lost, and their replay."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from protmpi import quarantine, tasks
+from protmpi.config import Config, load
+from protmpi.ensemble import Ensemble
+from protmpi.plan import Plan
+from protmpi.sampling.langevin import LangevinBlock
+from protmpi.store.reader import Store
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+CONFIG = """
+[data]
+task = "kspin"
+classes = 3
+spins = 8
+train = 200
+val = 50
+test = 50
+[model]
+kind = "feedforward"
+layers = [5, 4]
+[sampler]
+kind = "{kind}"
+start = "random"
+temperatures = [1e-4, 3e-4]
+walkers_per_temperature = 2
+lamda = {lamda}
+rho = {rho}
+m1 = 0.3
+batch = 16
+min_extractions = 20
+max_extractions = 40
+min_adj_step = 50
+adapt_until = {burn_in}
+leapfrog_steps = 5
+[run]
+steps = {steps}
+record_every = 50
+snapshot_every = 100
+draws_per_chunk = 4
+[execution]
+store = "{folder}/store.zarr"
+device = "cpu"
+"""
+
+
+def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in: int = 200, steps: int = 600) -> Path:
+    path = folder / "kspin.toml"
+    lamda = 0.0 if kind.startswith("constrained") else 1e-3
+    path.write_text(CONFIG.format(folder=folder, kind=kind, rho=rho, lamda=lamda, burn_in=burn_in, steps=steps))
+    return path
+
+
+def digest(protmpi: Command, config: Path, store: Path, *options: str, ranks: int = 0) -> str:
+    done = protmpi("run", config, "--store", store, *options, ranks=ranks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Store(store).digest()
+
+
+@pytest.mark.parametrize(
+    ("kind", "rho", "burn_in", "steps"),
+    [("unconstrained", '"auto"', 4_000, 6_000), ("hmc", "1e-2", 200, 600), ("constrained-hmc", "1e-2", 200, 600)],
+)
+def test_in_pieces_and_on_more_ranks_is_the_run_in_one(
+    protmpi: Command, tmp_path: Path, kind: str, rho: str, burn_in: int, steps: int
+) -> None:
+    """The first piece ends within the burn-in: the search for rho and the time step are in the checkpoint."""
+    config = write(tmp_path, kind, rho, burn_in, steps)
+    whole = digest(protmpi, config, tmp_path / "whole.zarr")
+    short = ["--set", f"run.steps={burn_in + 50}"]
+    assert digest(protmpi, config, tmp_path / "pieces.zarr", *short) != whole
+    assert digest(protmpi, config, tmp_path / "pieces.zarr", ranks=2) == whole
+    store = Store(tmp_path / "whole.zarr")
+    np.testing.assert_allclose(
+        store.read("energy"),
+        (store.read("cost") + 5e-4 * store.read("norm2")) if "cost" in store else store.read("energy"),
+        rtol=1e-6,
+    )
+    if kind == "unconstrained":
+        assert store.read("noise_variance").shape == (4, store.draws, 6, 3)
+        assert (np.diff(store.read("rho")[:, store.first_measured["draw"] :]) == 0).all()
+        assert (store.read("rho_search")[:, -1] >= 3).all()
+    else:
+        assert (store.read("acceptance") > 0.2).all()
+
+
+def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path) -> None:
+    config = write(tmp_path)
+    digest(protmpi, config, tmp_path / "store.zarr", "--set", "run.steps=2000")
+    from analysis import open_run, tables
+
+    numbers = tables.to_json(open_run(tmp_path / "store.zarr").thermodynamics())
+    for name in ("energy", "cost", "norm2", "train_error"):
+        assert len(numbers[name]["mean"]) == len(numbers[name]["sem"]) == 2
+    np.testing.assert_allclose(
+        numbers["energy"]["mean"],
+        np.asarray(numbers["cost"]["mean"]) + 5e-4 * np.asarray(numbers["norm2"]["mean"]),
+        rtol=1e-3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("sampler.kind=constrained", 'sampler.lamda: the norm is held by kind = "constrained"'),
+        ("sampler.rho=auto", 'sampler.adapt_until: 200 is too short to find rho = "auto"; at least 2222'),
+        ("data.cutoff=4", "data.cutoff: unknown key; valid: classes, flip, seed"),
+        ("data.task=chess", "data.task: 'chess' is no task; choose one of folding, kspin"),
+        ("model.kind=transformer", 'model.kind: "transformer" cannot learn data.task = "kspin"'),
+        ("sampler.start=[]", "sampler.start"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_line(tmp_path: Path, change: str, message: str) -> None:
+    from protmpi.errors import ConfigError
+
+    with pytest.raises(ConfigError) as raised:
+        load(write(tmp_path), [change])
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def lost(protmpi: Command, tmp_path: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A run whose hot walkers leave their spheres, and the dump of one."""
+    config = write(tmp_path, "constrained", "0.3")
+    done = protmpi("run", config, "--set", "sampler.temperatures=[1e-6, 3.0]", ranks=2)
+    return done, tmp_path / "store.zarr" / "quarantine" / "walker-3.h5"
+
+
+def test_a_lost_walker_is_lost_again_in_the_same_step(
+    protmpi: Command, lost: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
+    done, dump = lost
+    assert done.returncode == 0, done.stderr
+    assert dump.exists()
+    status = json.loads(protmpi("status", tmp_path / "store.zarr", "--json").stdout)
+    assert [loss["walker"] for loss in status["lost"]] == [1, 3]
+    assert "negative discriminant" in status["lost"][1]["reason"]
+    again = protmpi("replay", dump)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stdout.count(f"walker 3 lost at step {status['lost'][1]['step']:,}: negative discriminant") == 2
+    with h5py.File(dump, "r+") as file:  # a dump that does not say what happened must be caught
+        file.attrs["step"] = int(file.attrs["step"]) + 1
+    assert protmpi("replay", dump).returncode == 1
+    dump.write_bytes(b"no dump")
+    refused = protmpi("replay", dump)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_too_many_lost_walkers_end_the_run(protmpi: Command, tmp_path: Path) -> None:
+    config = write(tmp_path, "constrained", "0.3")
+    hot = ["--set", "sampler.temperatures=[1e-6, 3.0]", "--set", "run.max_lost=0.2"]
+    done = protmpi("run", config, *hot)
+    assert done.returncode == 1
+    assert "more than run.max_lost = 0.2 allows" in done.stderr
+
+
+def test_the_guard_leaves_a_healthy_run_untouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit: with the guard, and with blocks that keep no last good state and never look."""
+    config = load(write(tmp_path))
+
+    def positions(config: Config) -> torch.Tensor:
+        plan = Plan.of(config, tasks.build(config))
+        ensemble = Ensemble(plan, range(plan.blocks), "cpu")
+        ensemble.initialise()
+        for _ in range(8):
+            ensemble.explore(50)
+            ensemble.quarantine(tmp_path / "quarantine", set())
+        return torch.from_numpy(ensemble.checkpoint()["position"])
+
+    guarded = positions(config)
+    monkeypatch.setattr(LangevinBlock, "explore", LangevinBlock._explore)
+    monkeypatch.setattr(Ensemble, "quarantine", lambda self, folder, known: [])
+    assert torch.equal(positions(config), guarded)
+    assert not (tmp_path / "quarantine").exists()
+
+
+def test_a_fault_that_is_not_in_the_dynamics_is_not_blamed_on_it(tmp_path: Path) -> None:
+    """A bit that flips in memory leaves a walker lost, but its steps done again are healthy: the replay says so."""
+    config = load(write(tmp_path))
+    plan = Plan.of(config, tasks.build(config))
+    ensemble = Ensemble(plan, range(1), "cpu")
+    ensemble.initialise()
+    ensemble.explore(50)
+    (block,) = ensemble._blocks
+    assert isinstance(block, LangevinBlock)
+    block.state.position[0, 3] = torch.nan
+    (loss,) = ensemble.quarantine(tmp_path, set())
+    assert "the fault is not in the dynamics" in loss.reason
+    recorded, again = quarantine.replay(tmp_path / "walker-0.h5")
+    assert recorded == again == loss
