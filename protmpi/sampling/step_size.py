@@ -6,7 +6,8 @@ During burn-in each walker looks for it on its own:
    been the energy that U released. A refused window is undone, weights included. While U still falls by more than its
    thermal spread T sqrt(P/2) in a window, the heat that it releases is no reason to refuse;
 2. compare: <U> at rho, then at rho/4 (half the step). Where the two differ by more than LIMIT standard errors, rho goes
-   to where the shift, which grows like the square of the step, would not be seen, and is compared again;
+   to where the shift, which grows like the square of the step, would not be seen, and is compared again. Windows in
+   which U still drifts say nothing and are repeated;
 3. rho is frozen: the rest of the burn-in and all measured draws have it.
 A burn-in that is too short ends the search early: `stage` then says how far it came.
 """
@@ -14,6 +15,7 @@ A burn-in that is too short ends the search early: `stage` then says how far it 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +24,7 @@ FIRST = 1e-4  # small enough for every network here at every temperature of inte
 FACTOR, NARROW = 4.0, 1.5
 TICKS = 40  # looks at the kinetic temperature in a window, half a memory time of the momenta apart
 SETTLE = 10  # looks that a fresh rho is given before they count
-POINTS = 32  # full-batch energies of a comparison window, of which the second half counts
+POINTS = 64  # full-batch energies of a comparison window, of which the second half counts
 CLIMB, FULL, HALF = 0.3, 0.1, 0.2  # shares of the burn-in: all of the climb, a window at rho, one at half the step
 LIMIT = 3.0  # standard errors
 
@@ -108,7 +110,11 @@ class Search:
         return refused
 
     def _compare(self, step: int) -> None:
-        found = _mean_and_error(self.energies[len(self.energies) // 2 :])
+        counted = self.energies[len(self.energies) // 2 :]
+        found = _mean_and_error(counted)
+        if _drifts(counted):
+            self._begin(step, stage=1, rho=self.rho if self.stage == 1 else 4.0 * self.rho)
+            return
         if self.stage == 1:
             self.reference, self.low = found, self.rho
             self._begin(step, stage=2, rho=self.rho / 4.0)
@@ -136,7 +142,13 @@ class Search:
         self.kinetic, self.energies = lists[:looks].tolist(), lists[TICKS : TICKS + points].tolist()
 
 
-def _mean_and_error(series: list[float]) -> tuple[float, float]:
+def _drifts(series: list[float]) -> bool:
+    """Whether the two halves of a window differ significantly."""
+    (a, da), (b, db) = (_mean_and_error(half) for half in np.array_split(np.asarray(series), 2))
+    return bool(abs(a - b) > LIMIT * math.hypot(da, db))
+
+
+def _mean_and_error(series: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Mean and standard error from the means of four stretches, which are nearly independent."""
     stretches = np.array([part.mean() for part in np.array_split(np.asarray(series), 4)])
     return float(np.mean(series)), float(stretches.std(ddof=1) / 2.0)
