@@ -62,7 +62,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def thermodynamics_figure(run: Run, data: xarray.Dataset) -> Figure:
-    """<U>, heat capacity both ways, errors, and kinetic temperature, each against T (four panels)."""
+    """<U>, heat capacity both ways, errors, and kinetic temperature or acceptance, each against T (four panels)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(TWO_COLUMNS, 0.72 * TWO_COLUMNS), layout="constrained")
         panels = figure.subplots(2, 2)
@@ -77,7 +77,7 @@ def thermodynamics_figure(run: Run, data: xarray.Dataset) -> Figure:
         _energy_panel(panels[0, 0], run, data)
         _heat_capacity_panel(panels[0, 1], data)
         _error_panel(panels[1, 0], run, data)
-        _kinetic_panel(panels[1, 1], data)
+        _thermostat_panel(panels[1, 1], data)
     return figure
 
 
@@ -130,12 +130,18 @@ def _heat_capacity_panel(axes: Axes, data: xarray.Dataset) -> None:
 def _error_panel(axes: Axes, run: Run, data: xarray.Dataset) -> None:
     curves = {name: style for name, style in ERROR_CURVES.items() if name in data}
     _curves_and_references(axes, run, data, curves)
-    axes.set_ylabel("error (fraction of masked sites)")
+    axes.set_ylabel("error (share of wrong guesses)")
     if curves:
         axes.legend()
 
 
-def _kinetic_panel(axes: Axes, data: xarray.Dataset) -> None:
+def _thermostat_panel(axes: Axes, data: xarray.Dataset) -> None:
+    """Kinetic temperature, or the acceptance of a sampler that draws its momenta anew."""
+    if "acceptance" in data:
+        _curve(axes, data, "acceptance", color=BLACK, marker="o", ls="none")
+        axes.set_ylabel("acceptance probability")
+        axes.set_ylim(0, 1)
+        return
     axes.axhline(1.0, color=GREY, lw=0.8, zorder=0)
     if "kinetic_ratio" in data:
         _curve(axes, data, "kinetic_ratio", color=BLACK, marker="o", ls="none")

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -137,6 +137,24 @@ def replay(dump: Annotated[Path, typer.Argument(metavar="DUMP", help="STORE/quar
     print(f"replayed: walker {again.walker} lost at step {again.step:,}: {again.reason}")
     if again != recorded:
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
+    network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
+    walkers: Annotated[list[int] | None, typer.Option(min=1, help="Walkers per rank; 1, 4, 16, 64 if absent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How fast this machine is, beside the straightforward implementation. Under mpirun all ranks work at once."""
+    from bench import command
+    from hpc.world import AbortOnException, connect
+
+    world = connect()
+    with AbortOnException(world):
+        result = command.bench(world, device, network or command.DEFAULT_NETWORKS, walkers or (1, 4, 16, 64))
+    if world.rank == 0:
+        print(command.to_json(result)) if as_json else command.show(result)
 
 
 @app.command()

@@ -138,6 +138,9 @@ class Plan:
         w = torch.from_numpy(parameters).to(self.task.device)
         observables = {**self.task.draw_observables(w), **self.task.snapshot_observables(w), "parameters": parameters}
         observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
+        if self.config.sampler.lamda or self.config.sampler.gamma:  # a start is at no distance from its own tether
+            observables["cost"] = observables["energy"]
+            observables["energy"] = observables["cost"] + 0.5 * self.config.sampler.lamda * observables["norm2"]
         dims = {variable.name: variable.dims for variable in self.schema.variables}
         return [
             Constant(

@@ -247,8 +247,8 @@ class RunConfig(Section):
     """How long, and what is kept."""
 
     steps: Count = key(100_000, "steps of every walker, burn-in included; raise it later to extend the run", "steps")
-    record_every: Count = key(200, "steps between two draws (energies, errors, norms)", "steps")
-    snapshot_every: Count = key(2_000, "steps between two snapshots (parameters, attention maps, test error)", "steps")
+    record_every: Count = key(500, "steps between two draws (energies, errors, norms)", "steps")
+    snapshot_every: Count = key(10_000, "steps between two snapshots (parameters, attention maps, test error)", "steps")
     draws_per_chunk: Count = key(10, "draws written and committed together", "draws")
     walkers_per_block: Count = key(1, "walkers advanced together in one batch; at most one rank per block")
     max_lost: Annotated[float, Field(ge=0, lt=1)] = key(

@@ -1,16 +1,14 @@
-"""The networks and the energy straight from their equations: one sequence at a time, all sites, automatic gradients."""
+"""Data for the tests of networks, and their energies by the baseline of the bench: sequence by sequence, autograd."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench import baseline
 from protmpi.data.dataset import FoldingData
 from protmpi.models import Network
-from protmpi.models.pooling import Pooling
 from protmpi.tasks.folding import Folding
 
 LENGTH, MASK, VOCABULARY = 19, 20, 21
@@ -35,54 +33,13 @@ def task_and_weights(network: Network, walkers: int = 3, dtype: torch.dtype = to
     return Folding(folding_data(), network, dtype=dtype), torch.from_numpy(w).to(dtype)
 
 
-def positions(length: int, size: int) -> Tensor:
-    table = torch.zeros(length, size, dtype=torch.float64)
-    for site in range(length):
-        for k in range(size):
-            angle = site / 10_000 ** (2 * (k // 2) / size)
-            table[site, k] = math.sin(angle) if k % 2 == 0 else math.cos(angle)
-    return table
-
-
-def norm(x: Tensor, p: dict[str, Tensor], name: str) -> Tensor:
-    mean = x.sum(-1, keepdim=True) / x.shape[-1]
-    variance = ((x - mean) ** 2).sum(-1, keepdim=True) / x.shape[-1]
-    return p[f"{name}.gain"] * (x - mean) / (variance + 1e-5).sqrt() + p[f"{name}.bias"]
-
-
-def transformer_logits(network: Network, p: dict[str, Tensor], tokens: Tensor, masks: list[Tensor]) -> Tensor:
-    d, m = p["E"].shape[1], p["0.b1"].shape[0]
-    x = (p["E"][tokens] + positions(len(tokens), d)) * masks[0]
-    for b in range(network.blocks):
-        a = torch.softmax((x @ p[f"{b}.Wqk"].T) @ x.T / math.sqrt(d), dim=1)
-        y = norm(x + (a @ x @ p[f"{b}.Wvc"].T) * masks[2 * b + 1], p, f"{b}.LN1")
-        h = torch.relu(y @ p[f"{b}.W1"].T + p[f"{b}.b1"]) + positions(len(tokens), m)
-        x = norm(y + (h @ p[f"{b}.W2"].T + p[f"{b}.b2"]) * masks[2 * b + 2], p, f"{b}.LN2")
-    return x @ p["Wo"].T + p["bo"]
-
-
-def pooling_logits(network: Network, p: dict[str, Tensor], tokens: Tensor, masks: list[Tensor]) -> Tensor:
-    d, m = p["E"].shape[1], p["b1"].shape[0]
-    x = norm((p["E"][tokens] + positions(len(tokens), d)) * masks[0], p, "LN1")
-    visible = x[tokens != MASK]
-    mean = visible.mean(0) if len(visible) else torch.zeros(d, dtype=x.dtype)
-    both = torch.cat([x, mean.expand(len(tokens), d)], dim=1)
-    h = torch.relu(both @ p["W1"].T + p["b1"]) + positions(len(tokens), m)
-    f = torch.relu(h @ p["W2"].T + p["b2"]) * masks[1]
-    return norm(f + x @ p["Wr"].T + p["br"], p, "LN2") @ p["Wo"].T + p["bo"]
-
-
 def sequence_energy(
     network: Network, w: Tensor, tokens: Tensor, truth: Tensor, masks: list[Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Energy and error of one masked sequence: means over its masked sites; w (P,), `masks` of the dropout."""
-    p = {entry.name: w[entry.slice].reshape(entry.shape) for entry in network.layout.entries}
-    logits = pooling_logits if isinstance(network, Pooling) else transformer_logits
-    ones = [torch.ones((), dtype=w.dtype)] * (2 * network.blocks + 2)
-    sites = tokens == MASK
-    z = logits(network, p, tokens, masks or ones)[sites]
-    losses = torch.logsumexp(z, dim=1) - z[torch.arange(len(z)), truth[sites]]
-    return losses.mean(), (z.argmax(1) != truth[sites]).double().mean()
+    z, wanted = baseline.sequence_logits(network, baseline.layers_of(network.layout, w), tokens, masks), tokens == MASK
+    losses = torch.logsumexp(z, dim=1) - z[torch.arange(len(z)), truth[wanted]]
+    return losses.mean(), (z.argmax(1) != truth[wanted]).double().mean()
 
 
 def sequences_of(split: int) -> list[tuple[Tensor, Tensor]]:

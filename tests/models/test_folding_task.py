@@ -7,6 +7,7 @@ import pytest
 import reference_networks as reference
 import torch
 
+from bench import baseline
 from protmpi.models import Network
 from protmpi.models.pooling import Pooling
 from protmpi.models.transformer import Transformer
@@ -138,7 +139,7 @@ def test_attention_maps() -> None:
     torch.testing.assert_close(maps.sum(-1), torch.ones(3, 20, 2, L, dtype=w.dtype))
 
     p = {entry.name: w[1, entry.slice].reshape(entry.shape) for entry in network.layout.entries}
-    x = p["E"][tokens[7]] + reference.positions(L, network.d)
+    x = p["E"][tokens[7]] + baseline.positions(L, network.d, torch.float64)
     expected = torch.softmax(x @ p["0.Wqk"].T @ x.T / network.d**0.5, dim=1)
     torch.testing.assert_close(maps[1, 7, 0], expected)
 

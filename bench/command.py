@@ -1,0 +1,105 @@
+"""`protmpi bench`: rows of timings, as a table for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench import measure
+from hpc.devices import bind
+from hpc.world import World
+from protmpi.sections import PUBLISHED_NETWORKS
+
+SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
+Device = Literal["auto", "cpu", "cuda"]
+COLUMNS = {
+    "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
+    "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",
+    "gemm_fraction": "of matrix rate", "evaluation_share": "evaluation", "store_share": "store",
+}  # fmt: skip
+PERCENT = ("gemm_fraction", "evaluation_share", "store_share")
+
+
+def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequence[int]) -> dict[str, Any]:
+    """Time every network; collective. All ranks work at the same time, so rows with more ranks show weak scaling."""
+    binding = bind(world, device, 1)
+    kind = binding.device.partition(":")[0]
+    data, rate = measure.synthetic_data(), measure.matrix_rate(kind)
+    rows = []
+    for network in networks:
+        task = measure.task_of(network, data, kind)
+        gradient = measure.gradient(task, 1, kind)
+        for scheme in SCHEMES:
+            for count in walkers:
+                steps = max(1, 16 // count)
+                world.barrier()
+                fast, slow = measure.medians(
+                    measure.product_steps(task, count, steps, scheme, kind),
+                    measure.baseline_step(task, data, kind),
+                    device=kind,
+                )
+                each = fast / (steps * count)
+                everyone = sum(world.allgather(1.0 / each))
+                shares = measure.shares(task, each, kind)
+                rows.append({
+                    "network": network, "scheme": scheme, "walkers": count, "ranks": world.size,
+                    "ms_per_gradient": 1e3 * gradient.seconds, "walker_steps_per_s": everyone,
+                    "baseline_ratio": everyone / sum(world.allgather(1.0 / slow)),
+                    "gemm_fraction": gradient.flop / gradient.seconds / rate,
+                    "evaluation_share": shares["evaluation"], "store_share": shares["store"],
+                })  # fmt: skip
+    return {"machine": f"{binding.host}: {binding.device_name}", "processor": processor(), "device": kind,
+            "threads": torch.get_num_threads(), "torch": torch.__version__,
+            "matrix_gflops": rate / 1e9, "rows": rows}  # fmt: skip
+
+
+def processor() -> str:
+    """The name of the processor."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            found = dict(line.split(":", 1) for line in file if ":" in line)
+    except OSError:
+        return platform.processor()
+    fields = {key.strip(): value.strip() for key, value in found.items()}
+    return f"{fields.get('model name', platform.processor())} (family {fields.get('cpu family', '?')}, " \
+           f"model {fields.get('model', '?')})"  # fmt: skip
+
+
+def cell(name: str, value: Any) -> str:
+    """A number as both tables show it."""
+    if name in PERCENT:
+        return f"{100 * value:.1f} %" if name != "gemm_fraction" else f"{100 * value:.0f} %"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def title(result: dict[str, Any]) -> str:
+    return (f"{result['processor']}, {result['device']}, {result['threads']} thread per rank, torch {result['torch']}, "
+            f"matrix products {result['matrix_gflops']:.0f} GFLOP/s per rank")  # fmt: skip
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table on the terminal."""
+    table = Table(*COLUMNS.values(), box=None, header_style="bold", title=title(result), title_justify="left")
+    for row in result["rows"]:
+        table.add_row(*(cell(name, row[name]) for name in COLUMNS))
+    Console(width=140).print(table)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of the README."""
+    lines = [title(result) + ":", "", "| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
+    lines += ["| " + " | ".join(cell(name, row[name]) for name in COLUMNS) + " |" for row in result["rows"]]
+    return "\n".join(lines)
+
+
+def to_json(result: dict[str, Any]) -> str:
+    return json.dumps(result, indent=1)
+
+
+DEFAULT_NETWORKS = tuple(PUBLISHED_NETWORKS)

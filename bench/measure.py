@@ -1,0 +1,183 @@
+"""Timings of the product, of the baseline and of the machine, all in one process and one after the other.
+
+Every time is the median of REPEATS repetitions after a warm-up; the repetitions of product and baseline alternate, so
+that a machine that slows down slows both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import baseline
+from hpc.world import OneRank
+from protmpi import models
+from protmpi.config import parse
+from protmpi.data.dataset import FoldingData
+from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sections import ModelConfig, SamplerConfig
+from protmpi.store import writer
+from protmpi.store.schema import Schema, Variable
+from protmpi.tasks.folding import Folding
+
+LENGTH, MASK_PROBABILITY, SPLIT = 86, 0.15, (1_000, 1_000, 13_000)  # the published sizes
+BATCH, TEMPERATURE, RHO = 64, 1e-4, 1e-4
+REPEATS = 5
+SHORTEST = 0.3  # seconds that a repetition takes at least
+NEVER = 10**9
+Scheme = Literal["single", "double"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median seconds, and the FLOP of the matrix products in that time."""
+
+    seconds: float
+    flop: float = 0.0
+
+
+def synthetic_data(seed: int = 1) -> FoldingData:
+    """Random sequences of the published sizes: what a step costs does not depend on what they say."""
+    random = np.random.default_rng(seed)
+    sequences = random.integers(0, 20, (sum(SPLIT), LENGTH)).astype(np.uint8)
+    masked = random.random(sequences.shape) < MASK_PROBABILITY
+    masked[~masked.any(1), 0] = True
+    return FoldingData(sequences, masked, np.repeat([0, 1, 2], SPLIT).astype(np.uint8))
+
+
+def task_of(network: str, data: FoldingData, device: str) -> Folding:
+    """The masked-sequence task of a published network."""
+    return Folding(data, models.build(ModelConfig(name=network), LENGTH), device)
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def repeat(work: Callable[[], object], device: str) -> Callable[[], float]:
+    """A repetition of `work`: calls it often enough to take SHORTEST seconds and tells the seconds of one call."""
+    work()  # warm-up: memory, lazy initialisation
+    _synchronise(device)
+    began = time.perf_counter()
+    work()
+    _synchronise(device)
+    calls = max(1, round(SHORTEST / (time.perf_counter() - began)))
+
+    def once() -> float:
+        began = time.perf_counter()
+        for _ in range(calls):
+            work()
+        _synchronise(device)
+        return (time.perf_counter() - began) / calls
+
+    return once
+
+
+def medians(*work: Callable[[], object], device: str) -> list[float]:
+    """Median seconds of each of several works, whose repetitions alternate."""
+    once = [repeat(each, device) for each in work]
+    times = [[each() for each in once] for _ in range(REPEATS)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def matrix_rate(device: str, size: int = 1024) -> float:
+    """FLOP/s of float32 matrix products of this size: what the machine can do on this device and thread count."""
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+    (seconds,) = medians(lambda: a @ b, device=device)
+    return 2.0 * size**3 / seconds
+
+
+def gradient(task: Folding, walkers: int, device: str) -> Timing:
+    """One mini-batch gradient of `walkers` walkers."""
+    w, random = weights(task, walkers, device), np.random.default_rng(2)
+
+    def work() -> Tensor:
+        return task.gradient(w, random.integers(task.train_size, size=(walkers, BATCH)))[1]
+
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(REPEATS):
+            work()
+    return Timing(medians(work, device=device)[0], counter.get_total_flops() / REPEATS)
+
+
+def weights(task: Folding, walkers: int, device: str) -> Tensor:
+    """Fresh weights (walkers, P), float32."""
+    random = np.random.default_rng(3)
+    return torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(device)
+
+
+def product_steps(
+    task: Folding, walkers: int, steps: int, scheme: Scheme, device: str, rho: float = RHO
+) -> Callable[[], object]:
+    """`steps` steps of `walkers` walkers of the product."""
+    config = SamplerConfig(
+        scheme=scheme, rho=rho, batch=BATCH, min_extractions=10, max_extractions=10, min_adj_step=NEVER,
+        max_adj_step=NEVER, adapt_until=0,
+    )  # fmt: skip
+    block = LangevinBlock(
+        range(walkers), weights(task, walkers, device), np.full(walkers, TEMPERATURE), task, config, 1
+    )
+    block.initialise()
+    return lambda: block.explore(steps)
+
+
+def baseline_step(task: Folding, data: FoldingData, device: str) -> Callable[[], object]:
+    """One step of one walker of the baseline."""
+    truth = torch.from_numpy(data.sequences[data.split == 0].astype(np.int64))
+    masked = torch.from_numpy(data.masked[data.split == 0])
+    samples = [(tokens.to(device), each.to(device)) for tokens, each in zip(
+        torch.where(masked, baseline.MASK, truth), truth, strict=True)]  # fmt: skip
+    flat = weights(task, 1, device)[0]
+    w = baseline.layers_of(task.layout, flat)
+    variance = {name: torch.full_like(layer, 1e-4) for name, layer in w.items()}
+    mass = {name: s2 / (4.0 * RHO * TEMPERATURE * 0.1**2) for name, s2 in variance.items()}
+    p = {name: (m * TEMPERATURE).sqrt() * torch.randn_like(m) for name, m in mass.items()}
+    walker = baseline.Walker(task.network, samples, w, p, mass, variance, float((flat.double() ** 2).sum()),
+                             TEMPERATURE, np.random.default_rng(4), batch=BATCH)  # fmt: skip
+    return walker.step
+
+
+def shares(task: Folding, step_seconds: float, device: str) -> dict[str, float]:
+    """Share of the run time of one walker, at the default cadence, that evaluation and the store take."""
+    run = parse({}, "defaults").run
+    w = weights(task, 1, device)
+    draw, snapshot = medians(lambda: task.draw_observables(w), lambda: task.snapshot_observables(w), device=device)
+    evaluation = draw / run.record_every + snapshot / run.snapshot_every
+    written = commit_seconds(task) / (run.draws_per_chunk * run.record_every)
+    total = step_seconds + evaluation + written
+    return {"evaluation": evaluation / total, "store": written / total}
+
+
+def commit_seconds(task: Folding) -> float:
+    """Seconds of one commit of one walker: a chunk of draws, its snapshots, a checkpoint."""
+    run = parse({}, "defaults").run
+    schema = Schema(1, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, (
+        *(Variable(f"observable_{i}", "draw", "") for i in range(12)),
+        Variable("parameters", "snapshot", "", dtype="float32", dims=("parameter",), shape=(task.layout.size,)),
+    ))  # fmt: skip
+    state = {name: np.random.default_rng(1).standard_normal((1, task.layout.size), dtype=np.float32)
+             for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        writer.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
+        store = writer.Writer(Path(folder) / "store.zarr", schema, range(1), OneRank())
+        times = []
+        for commit in range(1, REPEATS + 4):
+            for _ in range(run.draws_per_chunk):
+                store.append("draw", {f"observable_{i}": np.ones(1) for i in range(12)})
+            for _ in range(schema.snapshots_per_chunk):
+                store.append("snapshot", {"parameters": state["position"]})
+            began = time.perf_counter()
+            store.commit(commit * run.draws_per_chunk * run.record_every, state)
+            times.append(time.perf_counter() - began)
+    return statistics.median(times[3:])  # the first three make the checkpoints
