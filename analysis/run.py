@@ -20,6 +20,16 @@ REFERENCES = {"ES": "es", "OT": "ot"}
 """Label of each set of reference weights (early-stopped, over-trained) and the prefix of its arrays."""
 
 
+def _ladder(store: Store) -> np.ndarray:
+    """Temperature of each slot (slot,) at its last committed draw; that of the start where the ladder never moves."""
+    ladder = store.read("temperature").astype(np.float64)
+    if "slot_temperature" in store:
+        slot, temperature = store.read("slot").T, store.read("slot_temperature").T
+        known = (slot >= 0) & np.isfinite(temperature)
+        ladder[slot[known]] = temperature[known]  # in the order of the draws, so that the last one stays
+    return ladder
+
+
 class Run:
     """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
 
@@ -29,8 +39,8 @@ class Run:
 
     def __init__(self, path: Path | str) -> None:
         self.store = Store(path)
-        self.temperature = self.store.read("temperature")
-        """Temperature of each slot, increasing (slot,), in the unit of the energy."""
+        self.temperature = _ladder(self.store)
+        """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
         walkers = self.store.schema.walkers
         self.replicas, left_over = divmod(walkers, self.temperature.size)
         """Independent walkers at each temperature."""
@@ -43,13 +53,16 @@ class Run:
         return {
             name: variable
             for name, variable in self.store.variables.items()
-            if variable.physics and not variable.shape and np.dtype(variable.dtype).kind == "f"
+            if variable.physics
+            and not variable.shape
+            and np.dtype(variable.dtype).kind == "f"
+            and name != "slot_temperature"  # set, not observed
         }
 
     @property
     def burn_in(self) -> int:
         """Steps before anything is measured."""
-        return int(self.store.config["sampler"]["adapt_until"])
+        return int(self.store.attributes.get("burn_in", self.store.config["sampler"]["adapt_until"]))
 
     @property
     def unfinished(self) -> bool:
@@ -62,7 +75,7 @@ class Run:
         return self.store.read("snapshot_step")[: self.store.snapshots]
 
     @cached_property
-    def _walker_at(self) -> np.ndarray:
+    def walker_at(self) -> np.ndarray:
         """Which walker was at which temperature (replica, slot, draw); -1 where none was."""
         slot = self.store.read("slot").reshape(self.replicas, self.temperature.size, -1)
         walker = np.arange(self.store.schema.walkers).reshape(self.replicas, -1, 1)
@@ -76,7 +89,7 @@ class Run:
 
     def arrange(self, rows: np.ndarray, axis: Axis) -> np.ndarray:
         """Turn float rows (walker, row, ...) into (replica, slot, row, ...); NaN where no walker was in the slot."""
-        walker = self._walker_at
+        walker = self.walker_at
         if axis == "snapshot":
             walker = walker[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
         arranged = rows[walker, np.arange(rows.shape[1])]

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_validator
 
 from protmpi.errors import ConfigError
@@ -26,6 +27,7 @@ from protmpi.sections import (
     RunConfig,
     SamplerConfig,
     Section,
+    TemperingConfig,
     TrainConfig,
 )
 
@@ -47,6 +49,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     sampler: SamplerConfig = SamplerConfig()
+    tempering: TemperingConfig = TemperingConfig()
     run: RunConfig = RunConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
@@ -61,22 +64,59 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _burn_in_ends(self) -> Config:
-        if self.sampler.adapt_until >= self.run.steps:
-            raise ValueError(
-                f"sampler.adapt_until: {self.sampler.adapt_until} leaves no measured draw "
-                f"in run.steps = {self.run.steps}"
-            )
+        key = "tempering.burn_in" if self.tempering.kind == "exchange" else "sampler.adapt_until"
+        if self.burn_in >= self.run.steps:
+            raise ValueError(f"{key}: {self.burn_in} leaves no measured draw in run.steps = {self.run.steps}")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _geometric_ladder(cls, given: Any) -> Any:
+        """`tempering.t_min`, `t_max` and `slots` stand for a geometric list of temperatures."""
+        if not isinstance(given, dict) or not isinstance(given.get("tempering"), dict):
+            return given
+        ends: list[Any] = [given["tempering"].get(name) for name in ("t_min", "t_max", "slots")]
+        numbers = all(isinstance(end, (int, float)) and end > 0 for end in ends)
+        if not numbers or ends[0] >= ends[1] or ends[2] < 2 or ends[2] != int(ends[2]):
+            return given  # what is wrong with them the section says itself
+        sampler = given.get("sampler", {})
+        if "temperatures" in sampler:
+            raise ValueError("sampler.temperatures: give either this list or tempering.t_min, t_max and slots")
+        ladder = [float(t) for t in np.geomspace(ends[0], ends[1], int(ends[2]))]
+        return {**given, "sampler": {**sampler, "temperatures": ladder}}
+
+    @model_validator(mode="after")
+    def _sweeps_follow_draws(self) -> Config:
+        t, every = self.tempering, self.run.record_every
+        if t.kind != "exchange":
+            return self
+        if len(self.sampler.temperatures) < 2:
+            raise ValueError("sampler.temperatures: an exchange needs at least two")
+        if t.exchange_every % every:
+            raise ValueError(
+                f"tempering.exchange_every: {t.exchange_every} is no multiple of run.record_every = {every}"
+            )
+        if t.burn_in <= self.sampler.adapt_until:
+            raise ValueError(f"tempering.burn_in: {t.burn_in} must come after sampler.adapt_until = "
+                             f"{self.sampler.adapt_until}, when sweeps begin")  # fmt: skip
+        return self
+
+    @property
+    def burn_in(self) -> int:
+        """Steps before anything is measured."""
+        return self.tempering.burn_in if self.tempering.kind == "exchange" else self.sampler.adapt_until
 
     def physics(self) -> dict[str, Any]:
         """The keys that decide every draw, flat: `section.key` -> value. Data and starting weights enter by hash."""
         resolved = self.model_dump(mode="json")
         kept = {
             f"{section}.{name}": value
-            for section in ("model", "sampler", "run")
+            for section in ("model", "sampler", "tempering", "run")
             for name, value in resolved[section].items()
         }
         del kept["run.steps"]
+        if self.tempering.kind == "none":
+            kept = {name: value for name, value in kept.items() if not name.startswith("tempering.")}
         return kept
 
 

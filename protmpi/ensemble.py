@@ -18,6 +18,10 @@ class Ensemble:
     def __init__(self, plan: Plan, blocks: range, device: str) -> None:
         self.plan, self.walkers = plan, plan.walkers_of(blocks)
         self._blocks = [self._block(plan.walkers_of(range(b, b + 1)), device) for b in blocks]
+        self.slot = np.array([plan.slot(walker) for walker in self.walkers])
+        self.temperature = np.asarray(plan.config.sampler.temperatures)[self.slot]
+        self.energies = np.full(len(self.walkers), np.nan)
+        """Full-batch energies at the last draw, (my walkers,)."""
         self._since = time.monotonic()
 
     def _block(self, walkers: range, device: str) -> Block:
@@ -54,9 +58,12 @@ class Ensemble:
         rows = [{**self._energies(block), **block.observables()} for block in self._blocks]
         now = time.monotonic()
         seconds, self._since = now - self._since, now
+        found = _side_by_side(rows)
+        self.energies = found["energy"]
         return {
-            **_side_by_side(rows),
-            "slot": np.array([self.plan.slot(walker) for walker in self.walkers]),
+            **found,
+            "slot": self.slot.copy(),
+            "slot_temperature": self.temperature.copy(),
             "seconds": np.full(len(self.walkers), seconds),
         }
 
@@ -67,6 +74,17 @@ class Ensemble:
             observables["cost"] = observables["energy"]
             observables["energy"] = observables["cost"] + block.regularisation()
         return observables
+
+    def masses(self) -> np.ndarray:
+        """Masses (my walkers, P)."""
+        return np.concatenate([block.mass.cpu().numpy() for block in self._blocks])
+
+    def move(self, walker: int, slot: int, temperature: float, mass: np.ndarray) -> None:
+        """Put a walker at another temperature, with the masses (P,) that belong to it."""
+        block = next(block for block in self._blocks if walker in block.walkers)
+        block.move(block.walkers.index(walker), temperature, mass)
+        row = walker - self.walkers.start
+        self.slot[row], self.temperature[row] = slot, temperature
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """One row of every variable over snapshots, (my walkers, ...) each."""
@@ -80,11 +98,13 @@ class Ensemble:
         """Everything needed to go on bit for bit, arrays (my walkers, ...)."""
         return _side_by_side([block.checkpoint() for block in self._blocks])
 
-    def restore(self, step: int, checkpoint: dict[str, np.ndarray]) -> None:
-        """Go on from a checkpoint taken at `step`."""
-        first = 0
+    def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
+        """Go on from a checkpoint taken at `step`, with the walkers at the `temperatures` (slots,) of their slots."""
+        first, self.slot = 0, checkpoint["slot"].copy()
+        self.temperature = temperatures[self.slot]
         for block in self._blocks:
             rows = slice(first, first + len(block.walkers))
+            block.set_temperatures(self.temperature[rows])
             block.restore(step, {name: values[rows] for name, values in checkpoint.items()})
             first = rows.stop
 

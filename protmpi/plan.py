@@ -73,6 +73,7 @@ class Plan:
         run = self.config.run
         variables = (
             Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
+            Variable("slot_temperature", "draw", "temperature of the walker", "nats"),
             *self.task.variables,
             *self._sampler_variables(),
             Variable("norm2", "draw", "squared norm |w|² of the parameters"),
@@ -155,6 +156,7 @@ class Plan:
         return {
             "config": self.config.model_dump(mode="json"),
             "identity": self.identity,
+            "burn_in": self.config.burn_in,
             "parameter_layout": self.task.layout.to_json(),
             "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
             "hosts": hosts,

@@ -16,6 +16,7 @@ from protmpi.plan import Plan
 from protmpi.store import commit, writer
 from protmpi.store.reader import Store
 from protmpi.store.writer import Writer
+from protmpi.tempering import Tempering
 
 
 def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
@@ -33,16 +34,19 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     world.barrier()
 
     ensemble = Ensemble(plan, blocks, binding.device)
+    tempering = Tempering(plan)
     store = Writer(config.execution.store, plan.schema, ensemble.walkers, world)
-    together(world, lambda: resume(ensemble, config))
+    together(world, lambda: resume(ensemble, tempering, config))
     display.begin(ensemble.step, config.run.steps)
     while ensemble.step < config.run.steps:
         explore(ensemble, config)
         quarantine(ensemble, store, world, display)
         record(ensemble, store, config)
+        if tempering.due(ensemble.step):
+            tempering.sweep(ensemble, world)
         stopping = stop.requested(world)
         if stopping or store.chunk_is_full() or ensemble.step == config.run.steps:
-            store.commit(ensemble.step, ensemble.checkpoint())
+            store.commit(ensemble.step, {**ensemble.checkpoint(), **tempering.checkpoint(ensemble.walkers)})
         display.advance(ensemble.step)
         if stopping:
             display.stopped(stopping, ensemble.step)
@@ -103,8 +107,10 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], world: World) -> N
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store") from None
 
 
-def resume(ensemble: Ensemble, config: Config) -> None:
-    """Put the walkers where the last commit left them."""
-    last = commit.last_record(config.execution.store)
+def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
+    """Put walkers and temperatures where the last commit left them."""
+    path, last = config.execution.store, commit.last_record(config.execution.store)
     if last:
-        ensemble.restore(last["step"], writer.read_checkpoint(config.execution.store, last, ensemble.walkers))
+        everyone = range(ensemble.plan.walkers)
+        tempering.restore(last["step"], writer.read_checkpoint(path, last, everyone, ("slot", "ladder", "mass")))
+        ensemble.restore(last["step"], writer.read_checkpoint(path, last, ensemble.walkers), tempering.temperatures)

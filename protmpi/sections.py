@@ -243,6 +243,31 @@ def rho_limit(scheme: str, m1: float) -> float:
     return 1.0 if scheme == "double" else 1.0 / (1.0 + 2.0 * (1.0 - m1 * m1))
 
 
+class TemperingConfig(Section):
+    """Replica exchange: walkers_per_temperature ladders of one walker per temperature, which swap temperatures."""
+
+    kind: Literal["none", "exchange"] = key("none", "independent walkers, or replica exchange")
+    t_min: Positive | None = key(
+        None, "lowest temperature of a geometric ladder, instead of sampler.temperatures", "energy"
+    )
+    t_max: Positive | None = key(None, "highest temperature", "energy")
+    slots: Annotated[int | None, Field(ge=2)] = key(None, "number of temperatures")
+    exchange_every: Count = key(500, "steps between two sweeps of swaps; a multiple of run.record_every", "steps")
+    scheme: Literal["even-odd", "random"] = key("even-odd", "even and odd pairs in turn (faster), or by a coin")
+    burn_in: Count = key(
+        20_000, "the ladder is spaced for equal rejection up to here, then draws are measured", "steps"
+    )
+
+    @model_validator(mode="after")
+    def _whole_ladder(self) -> TemperingConfig:
+        ends = (self.t_min, self.t_max, self.slots)
+        if any(end is not None for end in ends) and any(end is None for end in ends):
+            raise ValueError("slots: t_min, t_max and slots go together")
+        if self.t_min is not None and self.t_max is not None and self.t_min >= self.t_max:
+            raise ValueError(f"t_max: {self.t_max:g} is not above t_min = {self.t_min:g}")
+        return self
+
+
 class RunConfig(Section):
     """How long, and what is kept."""
 

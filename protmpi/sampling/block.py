@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -57,6 +58,25 @@ class Block(ABC):
     @abstractmethod
     def _explore(self, steps: int) -> None:
         """Advance every walker by `steps` steps."""
+
+    @abstractmethod
+    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
+        """Put the walker in `row` at another temperature with the masses (P,) that belong to it, momenta drawn anew."""
+
+    @property
+    @abstractmethod
+    def mass(self) -> Tensor:
+        """Masses (W, P)."""
+
+    def set_temperatures(self, temperatures: np.ndarray) -> None:
+        """Temperatures (W,) of the walkers, before `restore`."""
+        column = torch.as_tensor(temperatures, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
+        self.thermostat = replace(self.thermostat, temperature=column)
+
+    def _set_temperature(self, row: int, temperature: float) -> None:
+        temperatures = self.thermostat.temperature[:, 0].cpu().numpy().copy()
+        temperatures[row] = temperature
+        self.set_temperatures(temperatures)
 
     @abstractmethod
     def thermal_state(self) -> str:

@@ -79,6 +79,17 @@ class HybridBlock(Block):
         for row in range(len(self.walkers)):
             self.schedule.advance(row, True, self.step, self.config)
 
+    @property
+    def mass(self) -> Tensor:
+        return self.state.mass
+
+    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
+        self._set_temperature(row, temperature)
+        masses = self.mass.clone()
+        masses[row] = self._tensor(mass)
+        self.kernel.temperature = self.thermostat.temperature
+        self._state = self.kernel.init(self.position, masses)  # on the sphere the potential depends on T and M
+
     def thermal_state(self) -> str:
         return f"U = {float(self.state.energy):.4g}"
 

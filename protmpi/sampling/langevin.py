@@ -111,6 +111,20 @@ class LangevinBlock(Block):
         if changed:
             self._set_masses(changed, self._estimate(self.position[changed], changed), [True] * len(changed))
 
+    @property
+    def mass(self) -> Tensor:
+        return self.state.mass
+
+    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
+        self._set_temperature(row, temperature)
+        self.kernel.thermostat = self.thermostat
+        position, masses = self.position[row : row + 1], self._tensor(mass).unsqueeze(0)
+        xi = self.streams.normals("exchange", masses, [row])
+        momentum = self.kernel.draw_momentum(position, masses, xi, self.thermostat.rows([row]))
+        self._put([row], momentum=momentum, mass=masses)
+        self._state = self.kernel.with_noise(self.state)
+        self._history = {}
+
     def thermal_state(self) -> str:
         gradient = self.state.gradient
         force = "" if gradient is None else f", largest |gradient| {float(gradient.abs().max()):.3g}"
@@ -199,6 +213,7 @@ class LangevinBlock(Block):
         )
         state = State(position, momentum, mass, noise_variance, mass, mass,
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
+        self.kernel.thermostat = self.thermostat
         self._state = self.kernel.with_noise(state)
         for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
             search.restore(row)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PURPOSES = ("minibatch", "momentum", "variance", "reset", "metropolis")
+PURPOSES = ("minibatch", "momentum", "variance", "reset", "metropolis", "exchange")
 """What a walker draws random numbers for. The order is part of every run's identity: append only."""
 
 WORDS = 6  # 128-bit state, 128-bit increment, half-used 32-bit draw

@@ -50,8 +50,8 @@ class Store:
 
     @property
     def first_measured(self) -> dict[str, int]:
-        """Index of the first draw and of the first snapshot after burn-in (`sampler.adapt_until` steps)."""
-        burn_in = int(self.config["sampler"]["adapt_until"])
+        """Index of the first draw and of the first snapshot after burn-in."""
+        burn_in = int(self.attributes.get("burn_in", self.config["sampler"]["adapt_until"]))
         return {"draw": burn_in // self.schema.record_every, "snapshot": burn_in // self.schema.snapshot_every}
 
     def __contains__(self, name: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -223,8 +223,10 @@ class Writer:
             )
 
 
-def read_checkpoint(path: Path, record: dict[str, Any], walkers: range) -> dict[str, np.ndarray]:
-    """State of the walkers at a commit: arrays (len(walkers), ...).
+def read_checkpoint(
+    path: Path, record: dict[str, Any], walkers: range, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """State of the walkers at a commit: arrays (len(walkers), ...), only those in `names` where given.
 
     Raises StoreError where an array is missing or is not what was committed; nothing is touched then.
     """
@@ -232,6 +234,8 @@ def read_checkpoint(path: Path, record: dict[str, Any], walkers: range) -> dict[
     group = zarr.open_group(path, mode="r", use_consolidated=False)
     arrays: dict[str, np.ndarray] = {}
     for key, walker, sha256 in record["state"]:
+        if names is not None and key not in names:
+            continue
         if key not in arrays:
             name = f"{folder}/{key}"
             if name not in group:

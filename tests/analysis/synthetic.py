@@ -54,13 +54,16 @@ def write_store(
     sampler: dict[str, Any] | None = None,
     layers: dict[str, int] | None = None,
     sphere: bool = True,
+    tempering: dict[str, Any] | None = None,
+    burn_in: int | None = None,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
     Observables named test_... are over (walker, snapshot), kinetic_ratio_layer over (walker, draw, layer), with
     `layers` the name and size of each. Without `slot` walkers stay at their temperatures. `sampler` adds to the
-    configuration of the sampler; `sphere` is whether it holds the norm.
+    configuration of the sampler; `sphere` is whether it holds the norm. `tempering` is that section of the
+    configuration, `burn_in` (steps) the attribute of newer stores.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -96,8 +99,11 @@ def write_store(
         )
     constants += [Constant(name, ("reference",), v, name, "") for name, v in (references or {}).items()]
     config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY, **(sampler or {})}}
+    if tempering is not None:
+        config["tempering"] = tempering
     layout = [{"name": name, "shape": [size], "offset": 0} for name, size in (layers or {}).items()]
-    create(path, schema, constants, {"config": config, "parameter_layout": layout})
+    attributes = {} if burn_in is None else {"burn_in": burn_in}
+    create(path, schema, constants, {"config": config, "parameter_layout": layout, **attributes})
     writer = Writer(path, schema, range(walkers), OneRank())
     axes: tuple[Axis, ...] = ("draw", "snapshot")
     for axis in axes:
@@ -107,3 +113,25 @@ def write_store(
     if draws:
         writer.commit(draws * RECORD_EVERY, {"w": np.zeros((walkers, 1))})
     return path
+
+
+def exchange_slots(probability: Any, ladders: int, slots: int, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Slots (walker, draw) of ladders that sweep after every draw, even and odd pairs in turn.
+
+    `probability(draw, at)` is the chance of each pair to swap (ladder, pair), from `at` (ladder, slot), the walkers.
+    """
+    at = np.broadcast_to(np.arange(slots), (ladders, slots)).copy()
+    found = np.empty((ladders, slots, draws), dtype=int)
+    for draw in range(draws):
+        np.put_along_axis(found[:, :, draw], at, np.broadcast_to(np.arange(slots), at.shape), axis=1)
+        sweep = draw + 1  # RECORD_EVERY steps are done at draw 0
+        swap = rng.random((ladders, slots - 1)) < probability(draw, at)
+        swap[:, 1 - sweep % 2 :: 2] = False
+        for pair in range(sweep % 2, slots - 1, 2):
+            both = at[swap[:, pair], pair : pair + 2]
+            at[swap[:, pair], pair : pair + 2] = both[:, ::-1]
+    return found.reshape(ladders * slots, draws)
+
+
+EXCHANGE = {"kind": "exchange", "exchange_every": RECORD_EVERY, "scheme": "even-odd"}
+"""The section `tempering` of a run whose draws are made by `exchange_slots`."""

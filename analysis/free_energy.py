@@ -1,0 +1,239 @@
+"""<U>, heat capacity, free energy and entropy as continuous curves of T, between the temperatures of a run.
+
+With β = 1/T and Z(β) = ∫ exp(-β U) over the parameters (k_B = 1),
+
+    β F = -ln Z,    <U> = d(β F)/dβ,    C = β² var(U) = d<U>/dT,    S = β (<U> - F)
+
+β F and S are relative to the lowest temperature. Between two neighbours of the ladder they come from
+
+    mbar         the energies of all temperatures that overlap, reweighted (`analysis.mbar`)
+    integration  β F' - β F = ∫ <U> dβ, <U> a cubic in T through the means of the neighbours, with the slopes of
+                 `heat_capacity_derivative` there: exact while <U> is quadratic in T. The error holds those of the means
+                 and, for the shape of <U> between them, the difference to a straight line in T.
+
+Reweighting lives on draws that both temperatures visit. Their share is the swap acceptance that two histograms imply,
+a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps. MBAR is refused where a is below
+`ENOUGH_OVERLAP`, or n a below `ENOUGH_SHARED`, n the effective samples of the poorer neighbour.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from analysis.mbar import Mbar
+from analysis.significance import Mean
+from analysis.tables import exponent_form
+from analysis.thermodynamics import equilibrium
+from protmpi.errors import ProtmpiError
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analysis.run import Run
+
+Method = Literal["auto", "mbar", "integration"]
+
+ENOUGH_OVERLAP = 0.05
+"""Least swap acceptance a between neighbours. Gaussian histograms of width σ then are 2.8 σ apart, and their element
+of the overlap matrix is 0.06, twice the 0.03 below which free energies of MBAR are unreliable (Klimovich, Shirts and
+Mobley, J. Comput.-Aided Mol. Des. 29 (2015) 397)."""
+ENOUGH_SHARED = 10.0
+"""Least number n a of independent draws in the region that both histograms share: fewer, and the first-order errors of
+MBAR are too small."""
+POINTS = 12
+"""Points of the curves per interval of the ladder."""
+MOST_DRAWS = 20_000
+"""Draws of all temperatures together that are reweighted; more are thinned, evenly."""
+MOST_PAIRS = 500
+"""Draws per temperature that are paired for the overlap: 250 000 pairs."""
+
+
+class Slot(NamedTuple):
+    """The energies of one temperature that count."""
+
+    temperature: float
+    energies: np.ndarray
+    """(draw,), thinned to about two draws per independent one."""
+    samples: float
+    """Effective samples behind them."""
+
+
+def slots(run: Run) -> list[Slot]:
+    """Decorrelated energies of each temperature that has some, in equilibrium. Raises ProtmpiError for fewer than two.
+
+    With temperatures exchanged, slots are taken as independent of each other: the walkers that they share are not
+    seen, so run long against a round trip.
+    """
+    run.require_measured()
+    found = []
+    most = max(2, MOST_DRAWS // run.temperature.size)
+    for temperature, stretch in zip(run.temperature, equilibrium(run), strict=True):
+        size = stretch.energies.size
+        if size >= 2 and stretch.samples > 0:  # not where unknown
+            stride = max(1, int(size / stretch.samples / 2.0), -(-size // most))
+            thinned = stretch.energies[:, ::stride].ravel()
+            found.append(Slot(float(temperature), thinned, min(stretch.samples, thinned.size)))
+    if len(found) < 2:
+        raise ProtmpiError(f"{run.store.path}: a free energy takes two temperatures with energies; there are {len(found)}")
+    return found
+
+
+def overlap(lower: Slot, upper: Slot) -> float:
+    """Swap acceptance that the energies of two temperatures imply, over all pairs of draws."""
+    first, second = (s.energies[:: -(-s.energies.size // MOST_PAIRS)] for s in (lower, upper))
+    exponent = (1.0 / lower.temperature - 1.0 / upper.temperature) * np.subtract.outer(first, second)
+    return float(np.exp(np.minimum(exponent, 0.0)).mean())
+
+
+def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
+    """Standard errors of results (..., 2 + draw): [value, error of the shape, response to each draw of all slots].
+
+    Each slot adds its scatter of the responses, times the draws per effective sample; a shape adds its whole error.
+    """
+    total = results[..., 1] ** 2
+    ends = np.cumsum([2] + [s.energies.size for s in ladder])
+    for slot, start, stop in zip(ladder, ends, ends[1:], strict=False):
+        total = total + slot.energies.size**2 / slot.samples * results[..., start:stop].var(axis=-1)
+    return np.sqrt(total)
+
+
+def means(ladder: list[Slot]) -> np.ndarray:
+    """<U> of each slot from its own draws, as results (slot, 2 + draw)."""
+    results = np.zeros((len(ladder), 2 + sum(s.energies.size for s in ladder)))
+    start = 2
+    for row, slot in zip(results, ladder, strict=True):
+        stop = start + slot.energies.size
+        row[0] = slot.energies.mean()
+        row[start:stop] = (slot.energies - row[0]) / slot.energies.size
+        start = stop
+    return results
+
+
+def integrated(ladder: list[Slot], first: int, last: int, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Change of β F since slot `first`, <U> and C at the temperatures `grid`, from slot `first` to slot `last`.
+
+    Results (point, 2 + draw) each; linear in the means of all slots.
+    """
+    from scipy.interpolate import CubicHermiteSpline, make_interp_spline
+
+    temperature = np.array([s.temperature for s in ladder])
+    identity = np.eye(temperature.size)
+    degree: Literal[1, 2] = 2 if temperature.size > 2 else 1
+    cubic = CubicHermiteSpline(temperature, identity, np.gradient(identity, temperature, axis=0, edge_order=degree))
+    straight = make_interp_spline(temperature, identity, k=1)
+    # ∫ U dβ = -∫ U/T d ln T, by Gauss's rule between neighbouring points: exact to rounding for these short steps
+    node, weight = np.polynomial.legendre.leggauss(6)
+    log, half = np.log(grid), np.diff(np.log(grid)) / 2.0
+    between = np.exp(log[:-1, None] + half[:, None] * (1.0 + node))
+    plain, results = means(ladder), []
+    for shape in (cubic, straight):
+        pieces = -np.einsum("pn,pnk->pk", half[:, None] * weight / between, shape(between))
+        free = np.concatenate([np.zeros((1, temperature.size)), np.cumsum(pieces, axis=0)])
+        results.append([free @ plain, shape(grid) @ plain, shape.derivative()(grid) @ plain])
+    for smooth, edged in zip(*results, strict=True):
+        smooth[:, 1] = smooth[:, 0] - edged[:, 0]
+    free, energy, capacity = results[0]
+    return free, energy, capacity
+
+
+def reweighted(ladder: list[Slot], first: int, last: int, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same by MBAR from the slots `first` to `last`."""
+    block = ladder[first : last + 1]
+    mbar = Mbar(np.array([1.0 / s.temperature for s in block]), [s.energies for s in block])
+    start = 2 + sum(s.energies.size for s in ladder[:first])
+    results = np.zeros((3, grid.size, 2 + sum(s.energies.size for s in ladder)))
+    for point, temperature in enumerate(grid):
+        for result, found in zip(results[:, point], mbar.at(1.0 / temperature), strict=True):
+            result[0] = found[0]
+            result[start : start + found.size - 1] = found[1:]
+    free, energy, variance = results
+    return free, energy, variance / grid[:, None] ** 2
+
+
+def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
+    """Curves over a fine grid of T (temperature, statistic = mean, sem), units in the attributes:
+
+    energy, heat_capacity   <U> and C
+    free_energy             β F - (β F at the lowest temperature)
+    entropy                 S - (S at the lowest temperature)
+
+    and what they are made of, over the intervals between neighbours of the ladder and over its slots:
+
+    method                  (interval,) "mbar" or "integration"
+    overlap                 (interval,) swap acceptance that the histograms imply
+    shared                  (interval,) independent draws in the region that both share
+    consistency             (slot,) z of <U> by MBAR against the mean of the slot's own draws; NaN where not reweighted.
+                            A large one says that the energies do not follow exp(-U/T) of the temperatures given.
+
+    `method` "auto" takes MBAR where the histograms overlap; "mbar" raises ProtmpiError where one interval does not;
+    "integration" uses it everywhere.
+    """
+    import xarray
+
+    ladder = slots(run)
+    temperature = np.array([s.temperature for s in ladder])
+    pairs = list(itertools.pairwise(ladder))
+    share = np.array([overlap(*pair) for pair in pairs])
+    shared = share * [min(lower.samples, upper.samples) for lower, upper in pairs]
+    enough = (share >= ENOUGH_OVERLAP) & (shared >= ENOUGH_SHARED)
+    if method == "mbar" and not enough.all():
+        worst = int(np.argmin(np.where(enough, np.inf, shared)))
+        raise ProtmpiError(
+            f"{run.store.path}: MBAR is refused between T = {exponent_form(temperature[worst])} and "
+            f"{exponent_form(temperature[worst + 1])}: swap acceptance {share[worst]:.2g} (least {ENOUGH_OVERLAP}), "
+            f"{shared[worst]:.2g} shared effective samples (least {ENOUGH_SHARED:g}); put slots between, run longer, or "
+            "integrate"
+        )
+    by_mbar = enough & (method != "integration")
+    steps = [np.geomspace(*ends, POINTS + 1)[:-1] for ends in itertools.pairwise(temperature)]
+    grid = np.concatenate([*steps, temperature[-1:]])
+    curves, checks = _joined(ladder, by_mbar, grid)
+    unit = run.observables["energy"].unit
+    data = xarray.Dataset(
+        {
+            "method": ("interval", np.where(by_mbar, "mbar", "integration")),
+            "overlap": ("interval", share),
+            "shared": ("interval", shared),
+            "consistency": ("slot", checks),
+        },
+        coords={
+            "temperature": ("temperature", grid, {"unit": unit}),
+            "slot_temperature": ("slot", temperature, {"unit": unit}),
+            "statistic": ["mean", "sem"],
+        },
+        attrs={"store": str(run.store.path)},
+    )
+    units = {"energy": unit, "heat_capacity": "k_B", "free_energy": "", "entropy": "k_B"}
+    for name, results in curves.items():
+        values = np.stack([results[:, 0], sem(results, ladder)], axis=1)
+        data[name] = (("temperature", "statistic"), values, {"unit": units[name]})
+    return data
+
+
+def _joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The curves of all blocks of intervals of one method, one after the other, and the consistency of the slots.
+
+    Where two blocks meet, β F is handed on and <U> is that of MBAR.
+    """
+    plain = means(ladder)
+    free, energy, capacity = (np.zeros((grid.size, plain.shape[1])) for _ in range(3))
+    checks = np.full(len(ladder), np.nan)
+    first = 0
+    for reweight, block in itertools.groupby(by_mbar):
+        last = first + len(list(block))
+        points = slice(first * POINTS, last * POINTS + 1)
+        found = (reweighted if reweight else integrated)(ladder, first, last, grid[points])
+        free[points] = free[points.start] + found[0]
+        keep = slice(int(first > 0 and not reweight), None)
+        energy[points][keep], capacity[points][keep] = found[1][keep], found[2][keep]
+        if reweight:
+            apart = found[1][::POINTS] - plain[first : last + 1]
+            for slot, value, error in zip(range(first, last + 1), apart[:, 0], sem(apart, ladder), strict=True):
+                checks[slot] = Mean(value, error, ladder[slot].samples).z(0.0, len(ladder))
+        first = last
+    beta = 1.0 / grid[:, None]
+    entropy = beta * energy - beta[0] * energy[0] - free
+    return {"energy": energy, "heat_capacity": capacity, "free_energy": free, "entropy": entropy}, checks
