@@ -65,6 +65,11 @@ class Display:
             if used < cores:
                 self.console.print(f"{cores - used} of {cores} cores stay idle on {here[0]['host']}: start more ranks")
 
+    def taken_over(self, line: str) -> None:
+        """Say what became of an earlier owner of the store."""
+        if line:
+            self.console.print(line)
+
     def begin(self, step: int, steps: int) -> None:
         """Start the progress bar; the ETA counts from here, so that a resumed run is not thought faster than it is."""
         self._steps, self._first, self._began, self._line = steps, step, time.monotonic(), time.monotonic()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 
 from hpc.devices import bind
+from hpc.lock import Lock
 from hpc.stop import Stop
 from hpc.world import World, my_blocks, together
 from protmpi import tasks
@@ -30,12 +33,16 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     blocks = together(world, lambda: my_blocks(plan.blocks, world))
     hosts = [place.to_json() for place in world.allgather(binding)]
     display.start(plan, hosts)
-    together(world, lambda: prepare_store(plan, hosts, world))
-    world.barrier()
+    with one_writer(plan, hosts, world, display) as lock:
+        return sample(plan, blocks, binding.device, world, lock, stop, display)
 
-    ensemble = Ensemble(plan, blocks, binding.device)
+
+def sample(plan: Plan, blocks: range, device: str, world: World, lock: Lock, stop: Stop, display: Display) -> bool:
+    """Explore, exchange, record and commit until `run.steps`, or until a signal. Collective."""
+    config = plan.config
+    ensemble = Ensemble(plan, blocks, device)
     tempering = Tempering(plan)
-    store = Writer(config.execution.store, plan.schema, ensemble.walkers, world)
+    store = Writer(config.execution.store, plan.schema, ensemble.walkers, world, lock)
     together(world, lambda: resume(ensemble, tempering, config))
     display.begin(ensemble.step, config.run.steps)
     while ensemble.step < config.run.steps:
@@ -87,22 +94,35 @@ def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display
                             f"{fresh[-1].reason}; take a smaller sampler.rho and a fresh --store")  # fmt: skip
 
 
-def prepare_store(plan: Plan, hosts: list[dict[str, object]], world: World) -> None:
-    """Create the store, or check that the one there is of this run and lengthen it if more steps are wanted."""
+@contextmanager
+def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display: Display) -> Iterator[Lock]:
+    """The store, created or checked to be of this run, and locked while the run lasts. Collective."""
     path = plan.config.execution.store
-    if world.rank != 0:
-        return
+    lock = together(world, lambda: prepare_store(plan, hosts, display) if world.rank == 0 else None)
+    token = world.allgather(lock.token if lock else "")[0]
+    try:
+        yield Lock(path, token)
+    finally:
+        if lock:
+            lock.release()
+
+
+def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) -> Lock:
+    """Create the store, or check that the one there is of this run; lock it; lengthen it if more steps are wanted."""
+    path = plan.config.execution.store
     try:
         if not path.exists():
             writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
-            return
         found = Store(path)
         old = found.attributes["identity"]
         changed = [f"{key} {old.get(key)} -> {value}" for key, value in plan.identity.items() if old.get(key) != value]
         if changed:
             raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
+        lock, taken_from = Lock.acquire(path)
+        display.taken_over(taken_from)
         if plan.schema.steps > found.schema.steps:
             writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+        return lock
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store") from None
 

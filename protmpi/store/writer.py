@@ -29,6 +29,13 @@ class Ranks(Protocol):
     def barrier(self) -> None: ...
 
 
+class StoreLock(Protocol):
+    """Says whether the store is still this run's."""
+
+    def held(self) -> bool: ...
+    def beat(self) -> None: ...
+
+
 def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes: dict[str, Any]) -> None:
     """Make a store with all its metadata (rank 0 only, before anyone writes). It appears at `path` in one rename."""
     if path.exists():
@@ -102,8 +109,8 @@ class Writer:
     Rows are held in memory until `commit`, which all ranks call together.
     """
 
-    def __init__(self, path: Path, schema: Schema, walkers: range, ranks: Ranks) -> None:
-        self.path, self.schema, self.walkers, self.ranks = path, schema, walkers, ranks
+    def __init__(self, path: Path, schema: Schema, walkers: range, ranks: Ranks, lock: StoreLock | None = None) -> None:
+        self.path, self.schema, self.walkers, self.ranks, self.lock = path, schema, walkers, ranks, lock
         self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
         last = commit.last_record(path)
         self._commits = last["commit"] + 1 if last else 0
@@ -134,6 +141,8 @@ class Writer:
         Chunk files are replaced atomically by zarr and hold the committed rows unchanged, so a
         reader, or a run that resumes after a kill at any moment, finds every committed row.
         """
+        if self.lock and not all(self.ranks.allgather(self.lock.held())):
+            raise StoreError(f"{self.path}: was deleted or taken over while this run wrote it; nothing more is written")
         files, pieces, rows = self._write_pending()
         slot = self._commits % CHECKPOINTS
         files += self._write_checkpoint(slot, checkpoint)
@@ -170,6 +179,8 @@ class Writer:
                     "state": list(itertools.chain.from_iterable(theirs for _, _, theirs in gathered)),
                 },
             )
+            if self.lock:
+                self.lock.beat()
         self.ranks.barrier()
         self._commits += 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,3 +247,27 @@ def test_too_large_a_rho_is_named_and_the_others_go_on(protmpi: Command, config:
     everyone = protmpi("run", config, *hot[2:], "--set", "sampler.temperatures=[30.0]", "--store", tmp_path / "t.zarr")
     assert everyone.returncode == 1
     assert "2 of 2 walkers are lost" in everyone.stderr
+
+
+def test_a_second_run_on_a_live_store_is_refused_and_a_deleted_store_stays_deleted(
+    protmpi: Command, config: Path, tmp_path: Path
+) -> None:
+    """Twice it was seen that a run wrote into the store that its user had deleted and begun anew."""
+    store, long = tmp_path / "store.zarr", ["--set", "run.steps=100000"]
+    command = [str(Path(sys.executable).with_name("protmpi")), "run", str(config), *long]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=mpi_environment())
+    try:
+        deadline = time.monotonic() + 60
+        while not list((store / "commits").glob("*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = protmpi("run", config, *long)
+        assert second.returncode == 2
+        assert second.stderr.startswith("error: ")
+        assert "is writing this store" in second.stderr
+        shutil.rmtree(store)
+        _, told = running.communicate(timeout=60)
+        assert running.returncode == 2
+        assert b"was deleted or taken over" in told
+        assert not store.exists()
+    finally:
+        running.kill()
