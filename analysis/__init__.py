@@ -9,8 +9,11 @@ run             a store by temperature instead of by walker
 chains          correlated series: mean and error, effective samples, R-hat, equilibration
 thermodynamics  <U>, heat capacity both ways, T* and every observable against T
 checks          numbers of a run whose right value is known: pass, weak or fail
+tempering       replica exchange: acceptance, barrier, round trips, flow
+free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  overlap  says where it may
 significance    z-scores of means whose errors are themselves estimates
-figures         what is drawn;  tables  what is printed and written;  cli  the program `protmpi-analysis`
+figures         what is drawn;  tables  what is printed and written;  ladder_figures, ladder_tables  of exchange
+cli             the program `protmpi-analysis`
 """
 
 from __future__ import annotations

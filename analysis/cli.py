@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:
     import xarray
+    from rich.table import Table
 
     from analysis.checks import Check
     from analysis.run import Run
@@ -29,13 +30,15 @@ app = typer.Typer(
 )
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store of a run, finished or still growing")]
+Json = Annotated[bool, typer.Option("--json", help="numbers for programs instead of the table")]
+Figures = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder for figures; made if absent")]
 Strict = Annotated[bool, typer.Option("--strict", help="exit with status 1 when a check fails")]
 
 
 @app.command()
 def thermodynamics(
     store: StorePath,
-    json: Annotated[bool, typer.Option("--json", help="numbers for programs instead of the table")] = False,
+    json: Json = False,
     strict: Strict = False,
 ) -> None:
     """Every observable against temperature, with errors, heat capacity and T*; self-checks."""
@@ -46,9 +49,7 @@ def thermodynamics(
     data = run.thermodynamics()
     found = checks(run, data)
     if json:
-        from json import dumps
-
-        print(dumps({**tables.to_json(data), "checks": tables.checks_to_json(found)}, allow_nan=False))
+        _print_json({**tables.to_json(data), "checks": tables.checks_to_json(found)})
     else:
         _print_tables(run, data, found)
     _exit(found, strict)
@@ -71,6 +72,74 @@ def report(
     _print_tables(run, data, found)
     print("\n".join(f"wrote {path}" for path in written))
     _exit(found, strict)
+
+
+@app.command()
+def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None:
+    """Replica exchange: acceptance, communication barrier, round trips, flow, and how many slots would do."""
+    from analysis import ladder_tables
+    from analysis.tempering import tempering as measured
+
+    run = open_run(store)
+    data = measured(run)
+    written = []
+    if out is not None:
+        from analysis import ladder_figures
+
+        figures = {
+            "trajectories": ladder_figures.trajectories_figure(run, data),
+            "overlap": ladder_figures.overlap_figure(run, data),
+            "flow": ladder_figures.flow_figure(data),
+        }
+        written = ladder_figures.write_figures(figures, out)
+    if json:
+        _print_json(ladder_tables.tempering_json(data))
+    else:
+        _print(ladder_tables.tempering_table(data), ladder_tables.tempering_remarks(data), written)
+
+
+@app.command()
+def free_energy(
+    store: StorePath,
+    json: Json = False,
+    out: Figures = None,
+    method: Annotated[
+        str, typer.Option(metavar="auto|mbar|integration", help="auto: MBAR where histograms overlap")
+    ] = "auto",
+) -> None:
+    """Energy, heat capacity, free energy and entropy as continuous curves of T, with errors."""
+    from analysis import ladder_tables
+    from analysis.free_energy import METHODS, POINTS
+    from analysis.free_energy import free_energy as curves
+
+    if method not in METHODS:
+        raise ProtmpiError(f"--method: {method!r} is none of {', '.join(METHODS)}")
+    run = open_run(store)
+    data = curves(run, method)
+    written = []
+    if out is not None:
+        from analysis import ladder_figures
+
+        written = ladder_figures.write_figures({"free_energy": ladder_figures.free_energy_figure(data)}, out)
+    if json:
+        _print_json(ladder_tables.free_energy_json(data))
+    else:
+        _print(ladder_tables.free_energy_table(data, POINTS), ladder_tables.free_energy_remarks(data), written)
+
+
+def _print_json(tree: dict[str, Any]) -> None:
+    from json import dumps
+
+    print(dumps(tree, allow_nan=False))
+
+
+def _print(table: Table, remarks: Sequence[str], written: Sequence[Path]) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
+    console.print(table, end="\n\n")
+    for line in [*remarks, *(f"wrote {path}" for path in written)]:
+        console.print(line, markup=False, soft_wrap=line.startswith("wrote "))
 
 
 def _exit(checks: Sequence[Check], strict: bool) -> None:

@@ -168,7 +168,7 @@ def energy_traces_figure(run: Run, data: xarray.Dataset) -> Figure:
         axes.set_xlim(0, steps[-1])
         axes.set_xlabel("steps")
         axes.set_ylabel(f"loss U ({data['energy'].attrs['unit']})")
-        _temperature_bar(figure, axes, run, colours)
+        temperature_bar(figure, axes, run, colours)
         handles = [
             Patch(color=GREY, alpha=0.2, lw=0, label="burn-in"),
             Line2D([], [], color=BLACK, alpha=0.3, label="not counted"),
@@ -178,7 +178,8 @@ def energy_traces_figure(run: Run, data: xarray.Dataset) -> Figure:
     return figure
 
 
-def _temperature_bar(figure: Figure, axes: Axes, run: Run, colours: np.ndarray) -> None:
+def temperature_bar(figure: Figure, axes: Axes, run: Run, colours: np.ndarray) -> None:
+    """A colour bar with the temperature of each slot, `colours` (slot, rgba)."""
     slots = run.temperature.size
     scale = matplotlib.cm.ScalarMappable(BoundaryNorm(np.arange(slots + 1) - 0.5, slots), ListedColormap(colours))
     bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30)

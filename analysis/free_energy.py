@@ -11,19 +11,20 @@ With β = 1/T and Z(β) = ∫ exp(-β U) over the parameters (k_B = 1),
                  `heat_capacity_derivative` there: exact while <U> is quadratic in T. The error holds those of the means
                  and, for the shape of <U> between them, the difference to a straight line in T.
 
-Reweighting lives on draws that both temperatures visit. Their share is the swap acceptance that two histograms imply,
-a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps. MBAR is refused where a is below
-`ENOUGH_OVERLAP`, or n a below `ENOUGH_SHARED`, n the effective samples of the poorer neighbour.
+MBAR is refused where the histograms of two neighbours hardly overlap; `analysis.overlap` has the criterion, and the
+test that histograms which do overlap are those of the temperatures given.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from analysis.chains import Estimate
 from analysis.mbar import Mbar
+from analysis.overlap import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.significance import Mean
 from analysis.tables import exponent_form
 from analysis.thermodynamics import equilibrium
@@ -35,30 +36,12 @@ if TYPE_CHECKING:
     from analysis.run import Run
 
 Method = Literal["auto", "mbar", "integration"]
+METHODS: tuple[Method, ...] = ("auto", "mbar", "integration")
 
-ENOUGH_OVERLAP = 0.05
-"""Least swap acceptance a between neighbours. Gaussian histograms of width σ then are 2.8 σ apart, and their element
-of the overlap matrix is 0.06, twice the 0.03 below which free energies of MBAR are unreliable (Klimovich, Shirts and
-Mobley, J. Comput.-Aided Mol. Des. 29 (2015) 397)."""
-ENOUGH_SHARED = 10.0
-"""Least number n a of independent draws in the region that both histograms share: fewer, and the first-order errors of
-MBAR are too small."""
 POINTS = 12
 """Points of the curves per interval of the ladder."""
 MOST_DRAWS = 20_000
 """Draws of all temperatures together that are reweighted; more are thinned, evenly."""
-MOST_PAIRS = 500
-"""Draws per temperature that are paired for the overlap: 250 000 pairs."""
-
-
-class Slot(NamedTuple):
-    """The energies of one temperature that count."""
-
-    temperature: float
-    energies: np.ndarray
-    """(draw,), thinned to about two draws per independent one."""
-    samples: float
-    """Effective samples behind them."""
 
 
 def slots(run: Run) -> list[Slot]:
@@ -77,15 +60,10 @@ def slots(run: Run) -> list[Slot]:
             thinned = stretch.energies[:, ::stride].ravel()
             found.append(Slot(float(temperature), thinned, min(stretch.samples, thinned.size)))
     if len(found) < 2:
-        raise ProtmpiError(f"{run.store.path}: a free energy takes two temperatures with energies; there are {len(found)}")
+        raise ProtmpiError(
+            f"{run.store.path}: a free energy takes two temperatures with energies; there are {len(found)}"
+        )
     return found
-
-
-def overlap(lower: Slot, upper: Slot) -> float:
-    """Swap acceptance that the energies of two temperatures imply, over all pairs of draws."""
-    first, second = (s.energies[:: -(-s.energies.size // MOST_PAIRS)] for s in (lower, upper))
-    exponent = (1.0 / lower.temperature - 1.0 / upper.temperature) * np.subtract.outer(first, second)
-    return float(np.exp(np.minimum(exponent, 0.0)).mean())
 
 
 def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
@@ -94,25 +72,27 @@ def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
     Each slot adds its scatter of the responses, times the draws per effective sample; a shape adds its whole error.
     """
     total = results[..., 1] ** 2
-    ends = np.cumsum([2] + [s.energies.size for s in ladder])
+    ends = np.cumsum([2] + [s.draws for s in ladder])
     for slot, start, stop in zip(ladder, ends, ends[1:], strict=False):
-        total = total + slot.energies.size**2 / slot.samples * results[..., start:stop].var(axis=-1)
+        total = total + slot.draws**2 / slot.samples * results[..., start:stop].var(axis=-1)
     return np.sqrt(total)
 
 
 def means(ladder: list[Slot]) -> np.ndarray:
     """<U> of each slot from its own draws, as results (slot, 2 + draw)."""
-    results = np.zeros((len(ladder), 2 + sum(s.energies.size for s in ladder)))
+    results = np.zeros((len(ladder), 2 + sum(s.draws for s in ladder)))
     start = 2
     for row, slot in zip(results, ladder, strict=True):
-        stop = start + slot.energies.size
+        stop = start + slot.draws
         row[0] = slot.energies.mean()
-        row[start:stop] = (slot.energies - row[0]) / slot.energies.size
+        row[start:stop] = (slot.energies - row[0]) / slot.draws
         start = stop
     return results
 
 
-def integrated(ladder: list[Slot], first: int, last: int, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def integrated(
+    ladder: list[Slot], first: int, last: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Change of β F since slot `first`, <U> and C at the temperatures `grid`, from slot `first` to slot `last`.
 
     Results (point, 2 + draw) each; linear in the means of all slots.
@@ -139,12 +119,14 @@ def integrated(ladder: list[Slot], first: int, last: int, grid: np.ndarray) -> t
     return free, energy, capacity
 
 
-def reweighted(ladder: list[Slot], first: int, last: int, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reweighted(
+    ladder: list[Slot], first: int, last: int, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same by MBAR from the slots `first` to `last`."""
     block = ladder[first : last + 1]
     mbar = Mbar(np.array([1.0 / s.temperature for s in block]), [s.energies for s in block])
-    start = 2 + sum(s.energies.size for s in ladder[:first])
-    results = np.zeros((3, grid.size, 2 + sum(s.energies.size for s in ladder)))
+    start = 2 + sum(s.draws for s in ladder[:first])
+    results = np.zeros((3, grid.size, 2 + sum(s.draws for s in ladder)))
     for point, temperature in enumerate(grid):
         for result, found in zip(results[:, point], mbar.at(1.0 / temperature), strict=True):
             result[0] = found[0]
@@ -165,8 +147,9 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     method                  (interval,) "mbar" or "integration"
     overlap                 (interval,) swap acceptance that the histograms imply
     shared                  (interval,) independent draws in the region that both share
-    consistency             (slot,) z of <U> by MBAR against the mean of the slot's own draws; NaN where not reweighted.
-                            A large one says that the energies do not follow exp(-U/T) of the temperatures given.
+    histogram_ratio         (interval, statistic) difference in 1/T that the histograms show over the one given, 1 where
+                            the energies follow exp(-U/T); NaN without overlap
+    consistency             (interval,) z of its deviation from 1
 
     `method` "auto" takes MBAR where the histograms overlap; "mbar" raises ProtmpiError where one interval does not;
     "integration" uses it everywhere.
@@ -178,26 +161,34 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     pairs = list(itertools.pairwise(ladder))
     share = np.array([overlap(*pair) for pair in pairs])
     shared = share * [min(lower.samples, upper.samples) for lower, upper in pairs]
-    enough = (share >= ENOUGH_OVERLAP) & (shared >= ENOUGH_SHARED)
-    if method == "mbar" and not enough.all():
-        worst = int(np.argmin(np.where(enough, np.inf, shared)))
+    overlaps = np.array([enough(each, *pair) for each, pair in zip(share, pairs, strict=True)])
+    if method == "mbar" and not overlaps.all():
+        worst = int(np.argmin(np.where(overlaps, np.inf, shared)))
         raise ProtmpiError(
             f"{run.store.path}: MBAR is refused between T = {exponent_form(temperature[worst])} and "
             f"{exponent_form(temperature[worst + 1])}: swap acceptance {share[worst]:.2g} (least {ENOUGH_OVERLAP}), "
-            f"{shared[worst]:.2g} shared effective samples (least {ENOUGH_SHARED:g}); put slots between, run longer, or "
-            "integrate"
+            f"{shared[worst]:.2g} shared effective samples (least {ENOUGH_SHARED:g}); put slots between, run longer, "
+            "or integrate"
         )
-    by_mbar = enough & (method != "integration")
+    ratios = [
+        histogram_ratio(*pair) if both else Estimate(np.nan, np.nan) for both, pair in zip(overlaps, pairs, strict=True)
+    ]
+    scores = [
+        Mean(*ratio, min(lower.samples, upper.samples)).z(1.0, len(pairs))
+        for ratio, (lower, upper) in zip(ratios, pairs, strict=True)
+    ]
+    by_mbar = overlaps & (method != "integration")
     steps = [np.geomspace(*ends, POINTS + 1)[:-1] for ends in itertools.pairwise(temperature)]
     grid = np.concatenate([*steps, temperature[-1:]])
-    curves, checks = _joined(ladder, by_mbar, grid)
+    curves = _joined(ladder, by_mbar, grid)
     unit = run.observables["energy"].unit
     data = xarray.Dataset(
         {
             "method": ("interval", np.where(by_mbar, "mbar", "integration")),
             "overlap": ("interval", share),
             "shared": ("interval", shared),
-            "consistency": ("slot", checks),
+            "histogram_ratio": (("interval", "statistic"), np.array(ratios)),
+            "consistency": ("interval", scores),
         },
         coords={
             "temperature": ("temperature", grid, {"unit": unit}),
@@ -213,14 +204,12 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     return data
 
 
-def _joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The curves of all blocks of intervals of one method, one after the other, and the consistency of the slots.
+def _joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> dict[str, np.ndarray]:
+    """The curves of all blocks of intervals of one method, one after the other.
 
     Where two blocks meet, β F is handed on and <U> is that of MBAR.
     """
-    plain = means(ladder)
-    free, energy, capacity = (np.zeros((grid.size, plain.shape[1])) for _ in range(3))
-    checks = np.full(len(ladder), np.nan)
+    free, energy, capacity = np.zeros((3, grid.size, 2 + sum(s.draws for s in ladder)))
     first = 0
     for reweight, block in itertools.groupby(by_mbar):
         last = first + len(list(block))
@@ -229,11 +218,8 @@ def _joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> tuple[
         free[points] = free[points.start] + found[0]
         keep = slice(int(first > 0 and not reweight), None)
         energy[points][keep], capacity[points][keep] = found[1][keep], found[2][keep]
-        if reweight:
-            apart = found[1][::POINTS] - plain[first : last + 1]
-            for slot, value, error in zip(range(first, last + 1), apart[:, 0], sem(apart, ladder), strict=True):
-                checks[slot] = Mean(value, error, ladder[slot].samples).z(0.0, len(ladder))
         first = last
     beta = 1.0 / grid[:, None]
     entropy = beta * energy - beta[0] * energy[0] - free
-    return {"energy": energy, "heat_capacity": capacity, "free_energy": free, "entropy": entropy}, checks
+    free[0] = entropy[0] = 0.0  # by definition, not only to rounding
+    return {"energy": energy, "heat_capacity": capacity, "free_energy": free, "entropy": entropy}

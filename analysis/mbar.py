@@ -20,16 +20,17 @@ from types import ModuleType
 import numpy as np
 from scipy.special import logsumexp
 
+from protmpi.errors import ProtmpiError
+
+UNSOLVED = 1e-4
+"""Largest error of a f_k that a solution may have left, far below every statistical one."""
+
 
 def _pymbar() -> ModuleType:
-    """pymbar takes a second to import and advertises JAX when it starts."""
-    logger = logging.getLogger("pymbar")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        import pymbar
-    finally:
-        logger.setLevel(level)
+    """pymbar takes a second to import and advertises JAX when it starts; how it solves is not news."""
+    logging.getLogger("pymbar").setLevel(logging.ERROR)
+    import pymbar  # type: ignore[import-untyped]
+
     return pymbar
 
 
@@ -49,6 +50,8 @@ class Mbar:
         """β F of each slot relative to the first (slot,), of energies counted from the lowest."""
         self._log_density = logsumexp(np.log(counts)[:, None] + self.free[:, None] - reduced, axis=0)
         weight = np.exp(self.free[:, None] - reduced - self._log_density)
+        if np.abs(weight.sum(axis=1) - 1.0).max() > UNSOLVED:
+            raise ProtmpiError(f"MBAR: pymbar found no free energies for 1/T = {beta.tolist()}; integrate instead")
         self._pull = (weight * counts[:, None]).T
         """W N (draw, slot): how much Σ_n B_n follows the f_k."""
         self._answer = np.linalg.pinv(np.eye(counts.size) - weight @ self._pull) @ weight

@@ -224,7 +224,7 @@ def write_checks_csv(checks: Sequence[Check], path: Path) -> None:
 
 def checks_to_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
     """Plain objects, {"name": "kinetic temperature", "temperature": 1e-4, ..., "verdict": "pass", "advice": ""}."""
-    return [{key: _none_for_nan(value) for key, value in check._asdict().items()} for check in checks]
+    return [{key: none_for_nan(value) for key, value in check._asdict().items()} for check in checks]
 
 
 def to_json(data: xarray.Dataset) -> dict[str, Any]:
@@ -234,12 +234,13 @@ def to_json(data: xarray.Dataset) -> dict[str, Any]:
     """
     tree: dict[str, Any] = {"temperature": data["temperature"].values.tolist()}
     for name, variable in _variables(data):
-        values = _none_for_nan(variable.values.T.tolist())
+        values = none_for_nan(variable.values.T.tolist())
         tree[name] = dict(zip(("mean", "sem"), values, strict=True)) if "statistic" in variable.dims else values
     return {**tree, **data.attrs}
 
 
-def _none_for_nan(values: Any) -> Any:
+def none_for_nan(values: Any) -> Any:
+    """Strict JSON has no NaN."""
     if isinstance(values, list):
-        return [_none_for_nan(value) for value in values]
+        return [none_for_nan(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values

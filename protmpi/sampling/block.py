@@ -13,7 +13,7 @@ from torch import Tensor
 from protmpi.sampling import adaptation
 from protmpi.sampling.constrained import dot
 from protmpi.sampling.energy import Energy, Regulariser
-from protmpi.sampling.noise import Thermostat, estimate_variance
+from protmpi.sampling.noise import Thermostat, estimate_variance, noise_correlation
 from protmpi.sampling.streams import Streams
 from protmpi.sections import SamplerConfig
 
@@ -124,6 +124,11 @@ class Block(ABC):
         c = self.config
         floor = 10.0**c.log_zerovar
         return estimate_variance(sample, w, c.min_extractions, c.max_extractions, c.threshold_est, floor)
+
+    def _correlation(self, w: Tensor, noise_variance: Tensor, rows: Sequence[int]) -> np.ndarray:
+        """How collective the mini-batch noise of the walkers `rows` is at w (rows, P), (rows,)."""
+        found = noise_correlation(lambda _: self._sample(w, "variance", rows), noise_variance)
+        return np.asarray(found.cpu().numpy())
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.start)

@@ -37,6 +37,7 @@ class LangevinBlock(Block):
             tick = max(1, round(0.5 / c.m1**2))
             spread = (self.layout.size / 2.0) ** 0.5 * self.thermostat.temperature.squeeze(1).cpu().numpy()
             self._searches = [Search(c.adapt_until, tick, c.rho_tolerance, c.rho_max, float(s)) for s in spread]
+        self.correlation = np.ones(len(self.walkers))  # how collective the mini-batch noise is, kappa
         self._anchor = self.start  # weights to which a refused trial of the search returns
         self._state: State | None = None
         self._history: dict[str, np.ndarray] = {}
@@ -63,6 +64,7 @@ class LangevinBlock(Block):
     def initialise(self) -> None:
         """Estimate s² at the starting weights, set the masses, draw the momenta."""
         noise_variance = self._estimate(self.start, range(len(self.walkers)))
+        self._measure_correlation(self.start, noise_variance, list(range(len(self.walkers))))
         mass = adaptation.fresh_masses(noise_variance, self.rho, self.thermostat, self.config, self.layout)
         self._state = self.kernel.init(self.start.clone(), mass, noise_variance)
 
@@ -102,6 +104,7 @@ class LangevinBlock(Block):
             refused = search.tell(self.step, float(kinetic[row]), energy)
             if last:
                 search.freeze()
+            search.limit()
             if refused:
                 self._put([row], position=self._anchor[row : row + 1])
             if search.since == self.step:
@@ -109,7 +112,15 @@ class LangevinBlock(Block):
             if refused or search.rho != before:
                 changed.append(row)
         if changed:
-            self._set_masses(changed, self._estimate(self.position[changed], changed), [True] * len(changed))
+            noise_variance = self._estimate(self.position[changed], changed)
+            self._measure_correlation(self.position[changed], noise_variance, changed)
+            self._set_masses(changed, noise_variance, [True] * len(changed))
+
+    def _measure_correlation(self, w: Tensor, noise_variance: Tensor, rows: list[int]) -> None:
+        """Learn how collective the noise is at w (rows, P), and tell it to the searches for rho."""
+        self.correlation[rows] = self._correlation(w, noise_variance, rows)
+        for row in rows if self._searches else ():
+            self._searches[row].collective = self.config.collective_tolerance / self.correlation[row]
 
     @property
     def mass(self) -> Tensor:
@@ -190,6 +201,7 @@ class LangevinBlock(Block):
             "noise_share": np.asarray(share.cpu().numpy()),
             "rho": np.asarray(self.rho.squeeze(1).double().cpu().numpy()),
             "rho_search": np.asarray(stages),
+            "noise_correlation": self.correlation.copy(),
             "streak": self.schedule.streak.copy(),
             "next_estimate": self.schedule.due.copy(),
         }
@@ -204,6 +216,7 @@ class LangevinBlock(Block):
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         if self._searches:
             arrays["search"] = np.stack([search.to_array() for search in self._searches])
+        arrays["correlation"] = self.correlation.copy()
         arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
         return {**arrays, "streams": self.streams.state(), **self.schedule.arrays()}
 
@@ -215,6 +228,7 @@ class LangevinBlock(Block):
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
         self.kernel.thermostat = self.thermostat
         self._state = self.kernel.with_noise(state)
+        self.correlation = arrays["correlation"].copy()
         for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
             search.restore(row)
         self._anchor = self._tensor(arrays["anchor"]) if self._searches else self.start
@@ -226,6 +240,7 @@ class LangevinBlock(Block):
         """Estimate s² of the walkers `rows`; during burn-in let masses and momenta follow."""
         c = self.config
         noise_variance = self._estimate(self.position[rows], rows)
+        self._measure_correlation(self.position[rows], noise_variance, rows)
         same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
         for row, agreed in zip(rows, same, strict=True):
             self.schedule.advance(row, agreed, self.step, c)

@@ -106,3 +106,23 @@ def estimate_variance(
             open_rows = [row for row in open_rows if not change[row] <= threshold]
         if not open_rows:
             return result
+
+
+PAIRS = 16
+"""Independent samples of the noise that its correlation is told from: to about a quarter of its value."""
+
+
+def noise_correlation(sample: GradientSample, noise_variance: Tensor) -> Tensor:
+    """How collective the mini-batch noise is at fixed weights: kappa = tr(R²)/P (rows,), R its correlation matrix.
+
+    Independent noise has kappa = 1. The white noise completes the mini-batch noise parameter by parameter, so that each
+    parameter is at temperature T; but along an eigenvector of R of eigenvalue l the temperature is T (1 + rho (l - 1)).
+    Weighted by the noise itself these directions are on average at T (1 + rho (kappa - 1)), which the kinetic
+    temperature, a trace, cannot show. From x = (g - g')/sqrt(2 s²) of PAIRS pairs of mini-batches, E (x·x')² = tr(R²).
+    """
+    rows = list(range(len(noise_variance)))
+    scale = (2.0 * noise_variance).sqrt()
+    x = torch.stack([(sample(rows) - sample(rows)) / scale for _ in range(PAIRS)], dim=1).double()
+    products = (x @ x.mT).square()
+    across = products.sum((1, 2)) - products.diagonal(dim1=1, dim2=2).sum(1)
+    return across / (PAIRS * (PAIRS - 1) * noise_variance.shape[1])

@@ -8,7 +8,9 @@ During burn-in each walker looks for it on its own:
 2. compare: <U> at rho, then at rho/4 (half the step). Where the two differ by more than LIMIT standard errors, rho goes
    to where the shift, which grows like the square of the step, would not be seen, and is compared again. Windows in
    which U still drifts say nothing and are repeated;
-3. rho is frozen: the rest of the burn-in and all measured draws have it.
+3. from 2 on rho stays below collective_tolerance / kappa, where kappa tells how collective the mini-batch noise is: its
+   strongest directions are too hot by rho (kappa - 1), unseen by the kinetic temperature (`noise.noise_correlation`);
+4. rho is frozen: the rest of the burn-in and all measured draws have it.
 A burn-in that is too short ends the search early: `stage` then says how far it came.
 """
 
@@ -40,6 +42,7 @@ class Search:
     tolerance: float
     largest: float  # rho_max
     spread: float  # T sqrt(P/2), about the thermal spread of U
+    collective: float = np.inf  # largest rho that the correlation of the noise allows once the climb is over
     rho: float = FIRST
     low: float = 0.0
     high: float = np.inf
@@ -78,6 +81,11 @@ class Search:
         """The burn-in is over."""
         if self.stage < 3:
             self.stage, self.rho = 4, self.low or self.rho
+
+    def limit(self) -> None:
+        """After the climb, keep rho below what the correlation of the noise allows."""
+        if self.stage > 0:
+            self.rho = min(self.rho, self.collective)
 
     def _begin(self, step: int, stage: int, rho: float) -> None:
         self.stage, self.rho, self.since = stage, rho, step
@@ -132,13 +140,14 @@ class Search:
         lists[: len(self.kinetic)] = self.kinetic
         lists[TICKS : TICKS + len(self.energies)] = self.energies
         numbers = [self.rho, self.low, self.high, self.stage, self.since, len(self.kinetic), len(self.energies)]
-        return np.array([*numbers, *self.reference, *lists])
+        return np.array([*numbers, *self.reference, self.collective, *lists])
 
     def restore(self, array: np.ndarray) -> None:
         self.rho, self.low, self.high = map(float, array[:3])
         self.stage, self.since, looks, points = (int(x) for x in array[3:7])
         self.reference = (float(array[7]), float(array[8]))
-        lists = array[9:]
+        self.collective = float(array[9])
+        lists = array[10:]
         self.kinetic, self.energies = lists[:looks].tolist(), lists[TICKS : TICKS + points].tolist()
 
 

@@ -115,8 +115,10 @@ def write_store(
     return path
 
 
-def exchange_slots(probability: Any, ladders: int, slots: int, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Slots (walker, draw) of ladders that sweep after every draw, even and odd pairs in turn.
+def exchange_slots(
+    probability: Any, ladders: int, slots: int, draws: int, rng: np.random.Generator, scheme: str = "even-odd"
+) -> np.ndarray:
+    """Slots (walker, draw) of ladders that sweep after every draw, even and odd pairs in turn, or by a coin.
 
     `probability(draw, at)` is the chance of each pair to swap (ladder, pair), from `at` (ladder, slot), the walkers.
     """
@@ -126,8 +128,9 @@ def exchange_slots(probability: Any, ladders: int, slots: int, draws: int, rng: 
         np.put_along_axis(found[:, :, draw], at, np.broadcast_to(np.arange(slots), at.shape), axis=1)
         sweep = draw + 1  # RECORD_EVERY steps are done at draw 0
         swap = rng.random((ladders, slots - 1)) < probability(draw, at)
-        swap[:, 1 - sweep % 2 :: 2] = False
-        for pair in range(sweep % 2, slots - 1, 2):
+        parity = np.full(ladders, sweep % 2) if scheme == "even-odd" else rng.integers(2, size=ladders)
+        swap &= np.arange(slots - 1) % 2 == parity[:, None]
+        for pair in range(slots - 1):
             both = at[swap[:, pair], pair : pair + 2]
             at[swap[:, pair], pair : pair + 2] = both[:, ::-1]
     return found.reshape(ladders * slots, draws)

@@ -1,0 +1,205 @@
+"""Figures of replica exchange and of free energies, in the style of `analysis.figures`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+
+from analysis.figures import BLACK, BLUE, GREY, MARGIN, ORANGE, STYLE, TWO_COLUMNS, VERMILLION, save, temperature_bar
+from analysis.overlap import ENOUGH_OVERLAP
+from analysis.tables import exponent_form
+from protmpi.errors import ProtmpiError
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analysis.run import Run
+
+TRIPS_SHOWN = 5
+"""Round trips of a walker across the width of a page; with more, lines merge into a band."""
+LADDERS_SHOWN = 4
+SLOTS_LABELLED = 8
+BINS = 30
+"""Bins between the 0.1 % quantiles of each histogram of energies."""
+
+
+def write_figures(figures: dict[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as NAME.png and NAME.pdf. Raises ProtmpiError when the folder cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProtmpiError(f"{folder}: no figures can be written here: {error.strerror}") from None
+    paths = [folder / f"{name}.{suffix}" for name in figures for suffix in ("png", "pdf")]
+    for path in paths:
+        save(figures[path.stem], path)
+    return paths
+
+
+def _temperature_axis(axes: Axes, temperature: np.ndarray, unit: str, direction: str = "x") -> None:
+    """Logarithmic, over a decade at least, so that a tick has a label."""
+    margin = max(MARGIN**0.5, np.sqrt(10.0 * temperature[0] / temperature[-1]))
+    edges = (temperature[0] / margin, temperature[-1] * margin)
+    label = f"temperature T ({unit})"
+    if direction == "x":
+        axes.set(xscale="log", xlim=edges, xlabel=label)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set(yscale="log", ylim=edges, ylabel=label)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def trajectories_figure(run: Run, data: xarray.Dataset) -> Figure:
+    """Temperature of the walkers against steps, a panel per ladder: three walkers of each."""
+    steps, top = run.steps("draw"), run.temperature.size
+    begin = max(run.burn_in, steps[-1] - TRIPS_SHOWN * data["round_trip_steps"].item())
+    shown = steps > begin
+    slot = run.store.read("slot")[:, shown]
+    track = np.where(slot >= 0, run.temperature[slot], np.nan).reshape(run.replicas, top, -1)
+    ladders = min(run.replicas, LADDERS_SHOWN)
+    names = {"lowest": (0, BLUE), "middle": (top // 2, ORANGE), "highest": (top - 1, VERMILLION)}
+    if top == 2:
+        del names["middle"]
+    labelled = np.arange(0, top, -(-top // SLOTS_LABELLED))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(TWO_COLUMNS, 0.6 + 1.7 * ladders), layout="constrained")
+        panels = figure.subplots(ladders, 1, sharex=True, squeeze=False)[:, 0]
+        for ladder, axes in enumerate(panels):
+            for temperature in run.temperature:
+                axes.axhline(temperature, color="#DDDDDD", lw=0.5, zorder=0)
+            for walker, colour in names.values():
+                axes.step(steps[shown], track[ladder, walker], where="mid", color=colour, lw=0.9)
+            axes.set(yscale="log", ylabel=f"temperature T ({data['temperature'].attrs['unit']})")
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.set_yticks(run.temperature[labelled], [exponent_form(run.temperature[k]) for k in labelled])
+            count = data["round_trips"].values[ladder]
+            axes.set_title(f"ladder {ladder + 1}: {count} round trips after the burn-in", loc="left")
+        panels[-1].set_xlim(steps[shown][0], steps[-1])
+        part = f" (the last {steps[-1] - begin:.0f} of {steps[-1]})" if begin > run.burn_in else ""
+        panels[-1].set_xlabel(f"steps{part}")
+        handles = [Line2D([], [], color=colour, label=f"began at the {name} T") for name, (_, colour) in names.items()]
+        grid = Line2D([], [], color="#BBBBBB", lw=0.5, label="temperatures of the ladder")
+        figure.legend(handles=[*handles, grid], loc="outside upper left", ncols=4)
+    return figure
+
+
+def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
+    """Histograms of the energy at each temperature, and the acceptance between neighbours."""
+    first, slots = run.store.first_measured["draw"], run.temperature.size
+    energies = np.moveaxis(run.by_temperature("energy")[:, :, first:], 1, 0).reshape(slots, -1)
+    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, slots))
+    unit = data["temperature"].attrs["unit"]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(TWO_COLUMNS, 0.4 * TWO_COLUMNS), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.6, 1.0))
+        middle = np.array([np.nanmean(energy) if np.isfinite(energy).any() else np.nan for energy in energies])
+        stretch = bool(np.all(np.diff(middle) > 0))
+        for energy, colour in zip(energies, colours, strict=True):
+            known = _stretched(energy[np.isfinite(energy)], middle) if stretch else energy[np.isfinite(energy)]
+            if known.size and np.ptp(known):
+                lowest, highest = np.quantile(known, [0.001, 0.999])
+                edges = np.linspace(lowest, highest, min(BINS, max(4, int(known.size**0.5))) + 1)
+                height = np.histogram(known, edges)[0]
+                left.stairs(height / height.max(), edges, color=colour, fill=True, alpha=0.25)
+                left.stairs(height / height.max(), edges, color=colour, lw=0.8)
+        if stretch:
+            labelled = np.arange(0, slots, -(-slots // 4))
+            closest = np.diff(middle[labelled]).min() if labelled.size > 1 else middle[0]
+            digits = max(0, int(np.ceil(-np.log10(closest))))
+            left.set_xticks(labelled, [f"{middle[k]:.{digits}f}" for k in labelled])
+        how = ", stretched: ticks at means ⟨U⟩ of temperatures" if stretch else ""
+        left.set(xlabel=f"loss U ({unit}){how}", ylabel="histogram / its maximum", ylim=(0, 1.05))
+        left.set_title("(a)", loc="left", fontweight="bold")
+        temperature_bar(figure, left, run, colours)
+        between = np.sqrt(run.temperature[1:] * run.temperature[:-1])
+        mean, error = data["acceptance"].values.T
+        right.errorbar(between, mean, np.nan_to_num(error), color=BLACK, marker="o", ls="none", label="accepted swaps")
+        right.plot(
+            between, data["expected_acceptance"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U"
+        )
+        _temperature_axis(right, run.temperature, unit)
+        right.set(ylim=(0, 1), ylabel="acceptance of neighbours")
+        right.set_title("(b)", loc="left", fontweight="bold")
+        right.legend(loc="best")
+    return figure
+
+
+def _stretched(energies: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Energies on a scale where the means (slot,) are 0, 1, 2, ..., straight between them and beyond the ends."""
+    k = np.clip(np.searchsorted(means, energies) - 1, 0, means.size - 2)
+    return np.asarray(k + (energies - means[k]) / (means[k + 1] - means[k]))
+
+
+def flow_figure(data: xarray.Dataset) -> Figure:
+    """Share of walkers that come from the top against T."""
+    temperature, shares = data["temperature"].values, data["flow"].values
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(TWO_COLUMNS / 2, 0.4 * TWO_COLUMNS), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(temperature, np.linspace(0, 1, temperature.size), color=GREY, ls="--", lw=0.8, label="equal steps")
+        for number, share in enumerate(shares):
+            axes.plot(temperature, share, color=BLUE, alpha=0.5, lw=0.7, label="" if number else "each ladder")
+        if len(shares) > 1:
+            mean = np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan)
+            axes.plot(temperature, mean, color=BLACK, marker="o", label="mean of ladders")
+        _temperature_axis(axes, temperature, data["temperature"].attrs["unit"])
+        axes.set(ylim=(-0.03, 1.03), ylabel="flow f: share that comes from the top")
+        axes.legend(loc="upper left")
+    return figure
+
+
+def free_energy_figure(data: xarray.Dataset) -> Figure:
+    """<U>, C, β F and S against T, S against U, and the overlap that decides between MBAR and integration."""
+    unit, grid = data["temperature"].attrs["unit"], data["temperature"].values
+    ladder, points = data["slot_temperature"].values, (grid.size - 1) // (data.sizes["slot"] - 1)
+    panels_of: list[tuple[str, str]] = [
+        ("energy", f"mean loss ⟨U⟩ ({unit})"),
+        ("heat_capacity", "heat capacity C ($k_\\mathrm{B}$)"),
+        ("free_energy", "Δ(βF) from the lowest T"),
+        ("entropy", "ΔS from the lowest T ($k_\\mathrm{B}$)"),
+    ]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(TWO_COLUMNS, 0.62 * TWO_COLUMNS), layout="constrained")
+        panels = figure.subplots(2, 3)
+        for axes, letter in zip(panels.flat, "abcdef", strict=True):
+            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+        for axes, (name, label) in zip(panels.flat, panels_of, strict=False):
+            _band(axes, grid, data[name].values, points)
+            axes.set_ylabel(label)
+        _band(panels[1, 1], data["energy"].values[:, 0], data["entropy"].values, points)
+        panels[1, 1].set(xlabel=f"mean loss ⟨U⟩ ({unit})", ylabel=panels_of[3][1])
+        panels[1, 1].xaxis.set_major_locator(MaxNLocator(4))
+        between = np.sqrt(ladder[1:] * ladder[:-1])
+        panels[1, 2].plot(between, data["overlap"].values, color=BLACK, marker="o", ls="none")
+        panels[1, 2].axhline(ENOUGH_OVERLAP, color=GREY, ls="--", lw=0.8, label="least for MBAR")
+        panels[1, 2].set(ylim=(-0.03, 1), ylabel="overlap a of neighbours")
+        panels[1, 2].legend(loc="upper left")
+        for axes in (*panels.flat[:4], panels[1, 2]):
+            _temperature_axis(axes, ladder, unit)
+            for lower, upper, method in zip(ladder, ladder[1:], data["method"].values, strict=False):
+                if method == "integration":
+                    axes.axvspan(lower, upper, color=ORANGE, alpha=0.15, lw=0, zorder=0)
+        bottom, top = panels[0, 1].get_ylim()
+        panels[0, 1].set_ylim(min(0.0, bottom), top)
+        handles: list[Any] = [
+            Line2D([], [], color=BLACK, marker="o", ms=2.5, label="temperatures of the run, curve between them"),
+            Patch(color=BLUE, alpha=0.3, lw=0, label="± one standard error"),
+        ]
+        if "integration" in data["method"].values:
+            handles.append(Patch(color=ORANGE, alpha=0.15, lw=0, label="integrated: too little overlap for MBAR"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    return figure
+
+
+def _band(axes: Axes, x: np.ndarray, values: np.ndarray, points: int) -> None:
+    """A curve with its standard error as a band, and a dot at every temperature of the run."""
+    mean, error = values.T
+    axes.fill_between(x, mean - error, mean + error, color=BLUE, alpha=0.3, lw=0)
+    axes.plot(x, mean, color=BLACK, lw=0.9, marker="o", ms=2.5, markevery=points)
