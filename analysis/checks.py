@@ -35,6 +35,9 @@ MOST = 0.5
 that hold this share of the parameters."""
 R_HAT_GOOD, R_HAT_BAD = 1.01, 1.05
 """What good practice asks for (Vehtari et al. 2021), and what nobody calls converged."""
+COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
+"""Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
+shifts <U> by a per cent (docs/method.md)."""
 TOO_FEW = "too few effective samples for a deviation to show"
 
 
@@ -60,7 +63,16 @@ def checks(run: Run, data: xarray.Dataset) -> list[Check]:
     `data` is the thermodynamics of the run. Samplers without momenta have no kinetic temperature, one replica has no
     other to agree with, and two temperatures do not tell how the heat capacity bends.
     """
-    kinds = (kinetic_temperature, layer_temperature, heat_capacity, mixing, sample_count, starts, drift_of_energy)
+    kinds = (
+        kinetic_temperature,
+        layer_temperature,
+        collective_temperature,
+        heat_capacity,
+        mixing,
+        sample_count,
+        starts,
+        drift_of_energy,
+    )
     return list(itertools.chain.from_iterable(kind(run, data) for kind in kinds))
 
 
@@ -115,6 +127,31 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
             for name, mean in means.items()
         )
         yield max(found, key=severity)
+
+
+def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """T_kin/T where mini-batch noise is strongest, 1 + r rho (kappa - 1): no other kinetic temperature can show it.
+
+    Mini-batch noise is correlated between parameters, the white noise that completes it is not; kappa = tr(R²)/P, R
+    the correlation matrix; r = 1 in the double scheme, 2 c1² in the single one, where each mini-batch counts twice.
+    A trace over parameters stays at T while collective directions are hotter. It follows from the store without an
+    error worth showing, so there is no z: the verdict is by size alone.
+    """
+    if not {"rho", "noise_correlation"} <= run.observables.keys():
+        return
+    sampler = run.store.config["sampler"]
+    repeated = 2.0 * (1.0 - sampler["m1"] ** 2) if sampler["scheme"] == "single" else 1.0
+    correlation = _in_equilibrium(run, data, "noise_correlation")
+    for (temperature, kappa), (_, rho) in zip(correlation, _in_equilibrium(run, data, "rho"), strict=True):
+        excess = float(repeated * np.nanmean(rho) * (np.nanmean(kappa) - 1.0))
+        verdict: Verdict = "pass" if excess <= COLLECTIVE_GOOD else "weak" if excess <= COLLECTIVE_BAD else "fail"
+        enough = np.nanmean(rho) * COLLECTIVE_GOOD / max(excess, COLLECTIVE_GOOD)
+        where = f"directions of correlated mini-batch noise are {100 * excess:.0f} % too hot at T"
+        advice = (
+            f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} would do, or rho = "auto"'
+        )
+        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, verdict,
+                    "" if verdict == "pass" else advice)  # fmt: skip
 
 
 def _kinetic_check(

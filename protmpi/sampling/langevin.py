@@ -120,7 +120,8 @@ class LangevinBlock(Block):
         """Learn how collective the noise is at w (rows, P), and tell it to the searches for rho."""
         self.correlation[rows] = self._correlation(w, noise_variance, rows)
         for row in rows if self._searches else ():
-            self._searches[row].collective = self.config.collective_tolerance / self.correlation[row]
+            allowed = self.config.collective_tolerance / (self.thermostat.repeated * self.correlation[row])
+            self._searches[row].collective = float(allowed)
 
     @property
     def mass(self) -> Tensor:

@@ -31,6 +31,14 @@ class Thermostat:
         """Share of the momentum that a half kick keeps, c1² = 1 - m1²."""
         return (1.0 - self.m1**2) ** 0.5
 
+    @property
+    def repeated(self) -> float:
+        """How often over rho the mini-batch noise counts in the momenta: twice in the single scheme, which reuses it.
+
+        There p = c1 (Pi - (dt/2) g) with Pi' = c1² Pi - (1 + c1²)(dt/2) g: mini-batches supply 2 c1² rho M T of M T.
+        """
+        return 1.0 if self.scheme == "double" else 2.0 * self.c1**2
+
     def rows(self, rows: Sequence[int]) -> Thermostat:
         """The thermostat of some of the walkers."""
         return Thermostat(self.temperature[list(rows)], self.m1, self.dt, self.scheme)
@@ -116,9 +124,10 @@ def noise_correlation(sample: GradientSample, noise_variance: Tensor) -> Tensor:
     """How collective the mini-batch noise is at fixed weights: kappa = tr(R²)/P (rows,), R its correlation matrix.
 
     Independent noise has kappa = 1. The white noise completes the mini-batch noise parameter by parameter, so that each
-    parameter is at temperature T; but along an eigenvector of R of eigenvalue l the temperature is T (1 + rho (l - 1)).
-    Weighted by the noise itself these directions are on average at T (1 + rho (kappa - 1)), which the kinetic
-    temperature, a trace, cannot show. From x = (g - g')/sqrt(2 s²) of PAIRS pairs of mini-batches, E (x·x')² = tr(R²).
+    parameter is at temperature T; but along an eigenvector of R of eigenvalue l it is T (1 + r rho (l - 1)), r as in
+    `Thermostat.repeated`. Weighted by the noise itself these directions are on average at T (1 + r rho (kappa - 1)),
+    which the kinetic temperature, a trace, cannot show. From x = (g - g')/sqrt(2 s²) of PAIRS pairs of mini-batches,
+    E (x·x')² = tr(R²).
     """
     rows = list(range(len(noise_variance)))
     scale = (2.0 * noise_variance).sqrt()

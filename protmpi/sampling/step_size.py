@@ -9,7 +9,8 @@ During burn-in each walker looks for it on its own:
    to where the shift, which grows like the square of the step, would not be seen, and is compared again. Windows in
    which U still drifts say nothing and are repeated;
 3. from 2 on rho stays below collective_tolerance / kappa, where kappa tells how collective the mini-batch noise is: its
-   strongest directions are too hot by rho (kappa - 1), unseen by the kinetic temperature (`noise.noise_correlation`);
+   strongest directions are too hot by about rho kappa (twice that in the single scheme), unseen by the kinetic
+   temperature (`noise.noise_correlation`);
 4. rho is frozen: the rest of the burn-in and all measured draws have it.
 A burn-in that is too short ends the search early: `stage` then says how far it came.
 """

@@ -430,3 +430,19 @@ def test_drift_has_the_error_of_the_rest(slope: float) -> None:
     z = (drifts[:, 0] - slope * 2 * 200 / 299) / drifts[:, 1]
     assert abs(z.mean()) < 4 / np.sqrt(200)
     assert 0.85 < z.std() < 1.2
+
+
+@pytest.mark.parametrize(("rho", "verdict"), [(1e-3, "pass"), (3e-3, "weak"), (1e-2, "fail")])
+def test_correlated_noise_is_told_by_its_size(tmp_path: Path, rho: float, verdict: str) -> None:
+    """kappa = 101: an excess of 100 rho along the directions of the noise, which no trace shows."""
+    energy = 1.5 + LADDER[:, None] * ar1(0.3, (LADDER.size, 400), np.random.default_rng(1))
+    store = write_store(
+        tmp_path / "store.zarr", LADDER, energy,
+        sampler={"scheme": "double", "m1": 0.1}, rho=np.full(energy.shape, rho),
+        noise_correlation=np.full(energy.shape, 101.0),
+    )  # fmt: skip
+    run = open_run(store)
+    found = [check for check in checks(run, run.thermodynamics()) if check.name == "collective kinetic temp."]
+    assert [check.verdict for check in found] == [verdict] * LADDER.size
+    np.testing.assert_allclose([check.value for check in found], 1 + 100 * rho)
+    assert all(("sampler.rho = 1.1e-3" in check.advice) == (verdict != "pass") for check in found)

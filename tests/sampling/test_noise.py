@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling import adaptation
+from protmpi.sampling import adaptation, pseudo_langevin
 from protmpi.sampling.constrained import multiplier, project_momentum
-from protmpi.sampling.noise import Thermostat, estimate_variance, masses, noise_share, white_noise
+from protmpi.sampling.noise import Thermostat, estimate_variance, masses, noise_correlation, noise_share, white_noise
 from protmpi.sections import SamplerConfig
 
 LAYOUT = Layout([("a", (3,)), ("b", (2, 2))])
@@ -107,6 +107,61 @@ def test_each_walker_stops_extracting_on_its_own() -> None:
 
     by_itself = estimate_variance(one, torch.zeros(1, 40, dtype=torch.float64), 50, 2_000, 0.05, 1e-12)
     torch.testing.assert_close(by_itself[0], found[1], rtol=0, atol=0)
+
+
+def correlated(share: float) -> Callable[[Sequence[int]], Tensor]:
+    """Gradients of 40 parameters whose noise has the correlation `share` between any two of them."""
+    stream = torch.Generator().manual_seed(9)
+
+    def sample(rows: Sequence[int]) -> Tensor:
+        own = torch.randn(len(rows), 40, generator=stream, dtype=torch.float64)
+        common = torch.randn(len(rows), 1, generator=stream, dtype=torch.float64)
+        return 3.0 + torch.linspace(0.1, 5.0, 40) * ((1 - share) ** 0.5 * own + share**0.5 * common)
+
+    return sample
+
+
+def test_correlation_of_the_noise_is_the_closed_form() -> None:
+    """tr(R²)/P = 1 + c² (P - 1) for equal correlations c; 1 for independent noise."""
+    variance = (torch.linspace(0.1, 5.0, 40, dtype=torch.float64) ** 2).expand(3, -1)
+    for share, expected in ((0.0, 1.0), (0.5, 1 + 0.25 * 39)):
+        sample = correlated(share)
+        found = torch.stack([noise_correlation(sample, variance) for _ in range(60)]).mean(0)
+        assert ((found / expected - 1).abs() < 0.25).all()
+
+
+def collective_heat(rho: float, share: float, scheme: str) -> tuple[float, float, float]:
+    """Kinetic temperatures: over all parameters, along the common direction, and its standard error."""
+    t = Thermostat(torch.ones(1, 1, dtype=torch.float64), 0.3, 1.0, scheme)
+    mass = torch.full((2_000, 40), 1e4, dtype=torch.float64)
+    variance = noise_share(torch.ones_like(mass), mass, t)
+    variance = rho / variance  # s² for which the mini-batch supplies the share rho
+    stream, sample = torch.Generator().manual_seed(4), correlated(share)
+    deviation = torch.linspace(0.1, 5.0, 40, dtype=torch.float64)
+
+    def gradient(w: Tensor) -> Tensor:
+        return (sample(range(len(w))) - 3.0) / deviation * variance.sqrt()
+
+    kernel = pseudo_langevin.build(
+        t, gradient, lambda like: torch.randn(like.shape, generator=stream, dtype=like.dtype)
+    )
+    state = kernel.init(torch.zeros_like(mass), mass, variance)
+    for _ in range(60):
+        state = kernel.step(state)
+    q = state.momentum / mass.sqrt()
+    along = q.sum(1) ** 2 / 40
+    return float((q**2).mean()), float(along.mean()), float(along.std() / 2_000**0.5)
+
+
+@pytest.mark.parametrize("scheme", ["double", "single"])
+def test_correlated_noise_heats_its_own_direction_and_no_trace_shows_it(scheme: str) -> None:
+    """Along the common direction the eigenvalue of R is 1 + c (P - 1) = 20.5: the excess is 19.5 rho (r)."""
+    trace, along, error = collective_heat(0.02, 0.5, scheme)
+    expected = 1 + 19.5 * 0.02 * (1.0 if scheme == "double" else 2 * (1 - 0.3**2))
+    assert abs(trace - 1.0) < 0.02
+    assert abs(along - expected) < 4 * error
+    _, independent, error = collective_heat(0.02, 0.0, scheme)
+    assert abs(independent - 1.0) < 4 * error
 
 
 def test_variance_is_floored() -> None:
