@@ -77,7 +77,7 @@ def test_in_pieces_and_on_any_number_of_ranks_is_the_run_in_one(protmpi: Command
     for ranks in (1, 2, 4) if kind == "constrained" else ():
         assert digest(protmpi, config, tmp_path / f"{ranks}.zarr", ranks=ranks) == whole
     pieces = tmp_path / "pieces.zarr"
-    for steps, ranks in ((250, 3), (400, 0)):
+    for steps, ranks in ((350, 3), (450, 0)):
         assert digest(protmpi, config, pieces, "--set", f"run.steps={steps}", ranks=ranks) != whole
     assert digest(protmpi, config, pieces, ranks=2) == whole
 
