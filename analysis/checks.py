@@ -38,6 +38,7 @@ R_HAT_GOOD, R_HAT_BAD = 1.01, 1.05
 COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
 """Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
 shifts <U> by a per cent (docs/method.md)."""
+SAMPLES = "effective samples of U"
 TOO_FEW = "too few effective samples for a deviation to show"
 
 
@@ -78,7 +79,8 @@ def checks(run: Run, data: xarray.Dataset) -> list[Check]:
 
 def severity(check: Check) -> tuple[int, float]:
     """The larger, the worse: the verdict, then |z|, then how much is missing."""
-    size = abs(check.z) if math.isfinite(check.z) else check.expected - check.value
+    missing = check.expected - check.value if check.name == SAMPLES else check.value - check.expected
+    size = abs(check.z) if math.isfinite(check.z) else missing
     return VERDICTS.index(check.verdict), math.inf if math.isnan(size) else size
 
 
@@ -240,7 +242,7 @@ def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     for temperature, value in zip(run.temperature.tolist(), data["effective_samples"].values.tolist(), strict=True):
         verdict: Verdict = "pass" if value >= FEW_SAMPLES else "weak"
         advice = _advice(verdict, "")
-        yield Check("effective samples of U", temperature, "", value, FEW_SAMPLES, np.nan, np.nan, verdict, advice)
+        yield Check(SAMPLES, temperature, "", value, FEW_SAMPLES, np.nan, np.nan, verdict, advice)
 
 
 def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
+UNSHOWN = ("norm2", "slot_temperature", "noise_correlation", "distance")
+"""Draw variables that have no column of their own in the table at the end."""
 WIDTH = 120  # columns where there is no terminal to ask
 LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
 
@@ -122,7 +124,7 @@ def summary(store: Store) -> Table:
     names = [
         v.name
         for v in store.schema.variables
-        if v.axis == "draw" and v.physics and not v.shape and np.dtype(v.dtype).kind == "f" and v.name != "norm2"
+        if v.axis == "draw" and v.physics and not v.shape and np.dtype(v.dtype).kind == "f" and v.name not in UNSHOWN
     ]
     held = "sphere_norm2" in store
     norm2 = store.read("norm2")
