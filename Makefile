@@ -28,7 +28,7 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
-# The tables of docs/method.md, an hour each on two cores.
+# Against hybrid Monte Carlo, until both agree: some hours each on two cores. Stores go on where they ended.
 
 kspin: setup
 	.venv/bin/protmpi train configs/kspin.toml
