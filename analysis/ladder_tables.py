@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.significance import SIGNIFICANT
-from analysis.tables import exponent_form, none_for_nan, plus_minus
+from analysis.tables import exponent_form, none_for_nan, plus_minus, table_of
 
 if TYPE_CHECKING:
     import xarray
@@ -18,18 +18,6 @@ HIDDEN = 0.9
 """Rejection above which a pair hides how high its barrier is: a rate cannot pass 1."""
 FORGETTING = 0.7
 """Share of the predicted round trips below which walkers are taken to remember their energy from sweep to sweep."""
-
-
-def _table(columns: list[tuple[str, list[str]]]) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*row)
-    return table
 
 
 def _form(values: np.ndarray, form: str) -> list[str]:
@@ -43,7 +31,7 @@ def _joined(values: np.ndarray, form: str) -> str:
 def tempering_table(data: xarray.Dataset) -> Table:
     """One row per slot; what belongs to a pair of neighbours stands in the row of the lower one."""
     flow = np.ma.masked_invalid(data["flow"].values).mean(axis=0).filled(np.nan)
-    return _table(
+    return table_of(
         [
             ("T", [exponent_form(t) for t in data["temperature"].values]),
             ("accepted ±\n(to next T)", [plus_minus(mean, sem) for mean, sem in data["acceptance"].values] + [""]),
@@ -135,7 +123,7 @@ def free_energy_table(data: xarray.Dataset, points: int) -> Table:
         ("slope ±", [*slopes, ""]),
         ("z", [*_form(data["consistency"].values, "z.1f"), ""]),
     ]
-    return _table(columns)
+    return table_of(columns)
 
 
 def free_energy_remarks(data: xarray.Dataset) -> list[str]:

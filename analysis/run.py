@@ -62,7 +62,7 @@ class Run:
     @property
     def burn_in(self) -> int:
         """Steps before anything is measured."""
-        return int(self.store.attributes.get("burn_in", self.store.config["sampler"]["adapt_until"]))
+        return self.store.burn_in
 
     @property
     def unfinished(self) -> bool:

@@ -71,11 +71,26 @@ def _with_errors(values: np.ndarray) -> list[str]:
     return [mean + sign + error for mean, sign, error in zip(_aligned(means), signs, _aligned(errors), strict=True)]
 
 
-def temperature_table(data: xarray.Dataset) -> Table:
-    """The table of the report, one row per temperature; observables that the task lacks have no column."""
+def empty_table() -> Table:
+    """A table without columns, in the one style of all reports."""
     from rich import box
     from rich.table import Table
 
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+
+
+def table_of(columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
+    """A table of (heading, cells), aligned to the right."""
+    table = empty_table()
+    for heading, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*row)
+    return table
+
+
+def temperature_table(data: xarray.Dataset) -> Table:
+    """The table of the report, one row per temperature; observables that the task lacks have no column."""
     columns = [("T", [exponent_form(t) for t in data["temperature"].values])]
     for name, heading in (
         ("energy", "U ±"),
@@ -92,12 +107,7 @@ def temperature_table(data: xarray.Dataset) -> Table:
         columns.append(("|w|²\ndrift", [_number(drift, ".0e") for drift in data["norm2_drift"].values]))
     columns.append(("ESS", [_number(samples, ".0f") for samples in data["effective_samples"].values]))
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*row)
-    return table
+    return table_of(columns)
 
 
 def remarks(run: Run, data: xarray.Dataset) -> list[str]:
@@ -143,11 +153,9 @@ def _at(data: xarray.Dataset, where: np.ndarray) -> str:
 
 def checks_table(checks: Sequence[Check]) -> Table:
     """One line per kind of check: its worst temperature, and at how many temperatures the verdict is that."""
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = empty_table()
     for heading in ("check", "worst at T", "value ±", "expected", "z", "verdict"):
         table.add_column(heading, justify="left" if heading in ("check", "verdict") else "right", no_wrap=True)
     for worst, of_kind in worst_checks(checks):

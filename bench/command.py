@@ -34,7 +34,11 @@ def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequen
     rows = []
     for network in networks:
         task = measure.task_of(network, data, kind)
-        gradient = measure.gradient(task, 1, kind)
+        gradient, evaluation, store = (
+            measure.gradient(task, 1, kind),
+            measure.evaluation(task, kind),
+            measure.store(task),
+        )
         for scheme in SCHEMES:
             for count in walkers:
                 steps = max(1, 16 // count)
@@ -46,13 +50,13 @@ def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequen
                 )
                 each = fast / (steps * count)
                 everyone = sum(world.allgather(1.0 / each))
-                shares = measure.shares(task, each, kind)
+                total = each + evaluation + store
                 rows.append({
                     "network": network, "scheme": scheme, "walkers": count, "ranks": world.size,
                     "ms_per_gradient": 1e3 * gradient.seconds, "walker_steps_per_s": everyone,
                     "baseline_ratio": everyone / sum(world.allgather(1.0 / slow)),
                     "gemm_fraction": gradient.flop / gradient.seconds / rate,
-                    "evaluation_share": shares["evaluation"], "store_share": shares["store"],
+                    "evaluation_share": evaluation / total, "store_share": store / total,
                 })  # fmt: skip
     return {"machine": f"{binding.host}: {binding.device_name}", "processor": processor(), "device": kind,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
@@ -72,7 +76,7 @@ def processor() -> str:
 
 
 def cell(name: str, value: Any) -> str:
-    """A number as both tables show it."""
+    """A number as the table shows it."""
     if name in PERCENT:
         return f"{100 * value:.1f} %" if name != "gemm_fraction" else f"{100 * value:.0f} %"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -89,13 +93,6 @@ def show(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         table.add_row(*(cell(name, row[name]) for name in COLUMNS))
     Console(width=140).print(table)
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The table of the README."""
-    lines = [title(result) + ":", "", "| " + " | ".join(COLUMNS.values()) + " |", "|---" * len(COLUMNS) + "|"]
-    lines += ["| " + " | ".join(cell(name, row[name]) for name in COLUMNS) + " |" for row in result["rows"]]
-    return "\n".join(lines)
 
 
 def to_json(result: dict[str, Any]) -> str:

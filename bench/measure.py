@@ -148,19 +148,15 @@ def baseline_step(task: Folding, data: FoldingData, device: str) -> Callable[[],
     return walker.step
 
 
-def shares(task: Folding, step_seconds: float, device: str) -> dict[str, float]:
-    """Share of the run time of one walker, at the default cadence, that evaluation and the store take."""
-    run = parse({}, "defaults").run
-    w = weights(task, 1, device)
+def evaluation(task: Folding, device: str) -> float:
+    """Seconds per step of one walker that evaluation takes at the default cadence."""
+    run, w = parse({}, "defaults").run, weights(task, 1, device)
     draw, snapshot = medians(lambda: task.draw_observables(w), lambda: task.snapshot_observables(w), device=device)
-    evaluation = draw / run.record_every + snapshot / run.snapshot_every
-    written = commit_seconds(task) / (run.draws_per_chunk * run.record_every)
-    total = step_seconds + evaluation + written
-    return {"evaluation": evaluation / total, "store": written / total}
+    return draw / run.record_every + snapshot / run.snapshot_every
 
 
-def commit_seconds(task: Folding) -> float:
-    """Seconds of one commit of one walker: a chunk of draws, its snapshots, a checkpoint."""
+def store(task: Folding) -> float:
+    """Seconds per step of one walker that the store takes: a chunk of draws, its snapshots, a checkpoint."""
     run = parse({}, "defaults").run
     schema = Schema(1, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, (
         *(Variable(f"observable_{i}", "draw", "") for i in range(12)),
@@ -170,14 +166,15 @@ def commit_seconds(task: Folding) -> float:
              for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         writer.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
-        store = writer.Writer(Path(folder) / "store.zarr", schema, range(1), OneRank())
+        rows = writer.Writer(Path(folder) / "store.zarr", schema, range(1), OneRank())
         times = []
         for commit in range(1, REPEATS + 4):
             for _ in range(run.draws_per_chunk):
-                store.append("draw", {f"observable_{i}": np.ones(1) for i in range(12)})
+                rows.append("draw", {f"observable_{i}": np.ones(1) for i in range(12)})
             for _ in range(schema.snapshots_per_chunk):
-                store.append("snapshot", {"parameters": state["position"]})
+                rows.append("snapshot", {"parameters": state["position"]})
             began = time.perf_counter()
-            store.commit(commit * run.draws_per_chunk * run.record_every, state)
+            rows.commit(commit * run.draws_per_chunk * run.record_every, state)
             times.append(time.perf_counter() - began)
-    return statistics.median(times[3:])  # the first three make the checkpoints
+    # the first three make the checkpoints
+    return statistics.median(times[3:]) / (run.draws_per_chunk * run.record_every)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
+from protmpi import sampling
 from protmpi.plan import Plan
-from protmpi.quarantine import Loss, build_block, dump
+from protmpi.quarantine import Loss, dump
 from protmpi.sampling.block import Block
 
 
@@ -24,11 +27,11 @@ class Ensemble:
         """Full-batch energies at the last draw, (my walkers,)."""
         self._since = time.monotonic()
 
-    def _block(self, walkers: range, device: str) -> Block:
+    def _block(self, walkers: range, device: str) -> Block[Any]:
         plan = self.plan
-        start = np.stack([plan.start(walker) for walker in walkers])
+        start = torch.from_numpy(np.stack([plan.start(walker) for walker in walkers])).to(device)
         temperatures = np.array([plan.config.sampler.temperatures[plan.slot(walker)] for walker in walkers])
-        return build_block(plan.config, plan.task, walkers, start, temperatures, device)
+        return sampling.build(walkers, start, temperatures, plan.task, plan.config.sampler, plan.config.run.seed)
 
     @property
     def step(self) -> int:
@@ -55,7 +58,10 @@ class Ensemble:
 
     def draw(self) -> dict[str, np.ndarray]:
         """One row of every variable over draws, (my walkers,) each."""
-        rows = [{**self._energies(block), **block.observables()} for block in self._blocks]
+        rows = [
+            {**self.plan.observables(block.position, block.regulariser), **block.observables()}
+            for block in self._blocks
+        ]
         now = time.monotonic()
         seconds, self._since = now - self._since, now
         found = _side_by_side(rows)
@@ -66,14 +72,6 @@ class Ensemble:
             "slot_temperature": self.temperature.copy(),
             "seconds": np.full(len(self.walkers), seconds),
         }
-
-    def _energies(self, block: Block) -> dict[str, np.ndarray]:
-        """Observables of the task; where there is a regulariser, the energy is the cost and the regulariser."""
-        observables = self.plan.task.draw_observables(block.position)
-        if block.regulariser:
-            observables["cost"] = observables["energy"]
-            observables["energy"] = observables["cost"] + block.regularisation()
-        return observables
 
     def masses(self) -> np.ndarray:
         """Masses (my walkers, P)."""

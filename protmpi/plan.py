@@ -9,17 +9,21 @@ import platform
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from protmpi import weights
 from protmpi.config import Config
+from protmpi.sampling.energy import Regulariser
 from protmpi.sampling.langevin import QUANTILES
 from protmpi.sampling.step_size import STAGES
 from protmpi.sampling.streams import generator
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
 
@@ -88,8 +92,8 @@ class Plan:
     def _sampler_variables(self) -> list[Variable]:
         """What a kind of sampler records of itself."""
         sampler, arrays = self.config.sampler, len(self.task.layout.entries)
-        added = [Variable("cost", "draw", "full-batch training cost, without the regulariser", "nats")]
-        kept = added if sampler.lamda or sampler.gamma else []
+        cost = [Variable("cost", "draw", "full-batch training cost, without the regulariser", "nats")]
+        kept = cost if sampler.lamda or sampler.gamma else []
         if sampler.hybrid:
             return [
                 *kept,
@@ -138,11 +142,14 @@ class Plan:
 
         parameters = getattr(self.weights, name)
         w = torch.from_numpy(parameters).to(self.task.device)
-        observables = {**self.task.draw_observables(w), **self.task.snapshot_observables(w), "parameters": parameters}
+        sampler = self.config.sampler
+        regulariser = Regulariser(sampler.lamda, sampler.gamma, start=w)  # at no distance from its own tether
+        observables = {
+            **self.observables(w, regulariser),
+            **self.task.snapshot_observables(w),
+            "parameters": parameters,
+        }
         observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
-        if self.config.sampler.lamda or self.config.sampler.gamma:  # a start is at no distance from its own tether
-            observables["cost"] = observables["energy"]
-            observables["energy"] = observables["cost"] + 0.5 * self.config.sampler.lamda * observables["norm2"]
         dims = {variable.name: variable.dims for variable in self.schema.variables}
         return [
             Constant(
@@ -150,6 +157,14 @@ class Plan:
             )
             for key, value in observables.items()
         ]
+
+    def observables(self, w: Tensor, regulariser: Regulariser) -> dict[str, np.ndarray]:
+        """Draw observables of the task at w (W, P); with a regulariser the energy is the cost and the regulariser."""
+        observables = self.task.draw_observables(w)
+        if regulariser:
+            observables["cost"] = observables["energy"]
+            observables["energy"] = observables["cost"] + regulariser.energy(w).squeeze(1).cpu().numpy()
+        return observables
 
     def attributes(self, hosts: list[dict[str, Any]]) -> dict[str, Any]:
         """Root attributes of the store."""

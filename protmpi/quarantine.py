@@ -2,7 +2,7 @@
 
 A walker is lost when its weights or momenta stop being finite (a negative discriminant of the norm constraint is NaN
 from the next position on). Nothing watches a single step, so a healthy run is untouched: the state at the start of
-every stretch of steps is kept by reference and only written, to STORE/quarantine/walker-W.h5, when the stretch went
+every stretch of steps is kept and only written, to STORE/quarantine/walker-W.h5, when the stretch went
 wrong.
 """
 
@@ -18,16 +18,13 @@ import numpy as np
 import torch
 
 from protmpi import config as configuration
-from protmpi import tasks
-from protmpi.atomic import hdf5_file
+from protmpi import sampling, tasks
 from protmpi.errors import DataError
+from protmpi.hdf5 import hdf5_file, numbers
 from protmpi.sampling.block import Block
-from protmpi.sampling.hybrid import HybridBlock
-from protmpi.sampling.langevin import LangevinBlock
 from protmpi.tasks import Task
 
 SCHEMA = "protmpi-dump-1"
-LARGEST = 2**31  # bytes of one array
 
 
 @dataclass(frozen=True)
@@ -39,33 +36,25 @@ class Loss:
     reason: str
 
 
-def build_block(
-    config: configuration.Config, task: Task, walkers: range, start: np.ndarray, temperatures: np.ndarray, device: str
-) -> Block:
-    """Walkers starting at `start` (W, P) at `temperatures` (W,), by the kernel that the configuration asks for."""
-    kind = HybridBlock if config.sampler.hybrid else LangevinBlock
-    return kind(walkers, torch.from_numpy(start).to(device), temperatures, task, config.sampler, config.run.seed)
-
-
-def dump(folder: Path, config: configuration.Config, task: Task, block: Block, row: int) -> Loss:
+def dump(folder: Path, config: configuration.Config, task: Task, block: Block[Any], row: int) -> Loss:
     """Write the last good state of the walker in `row`, replay it to learn why it was lost, and say so in the file."""
     step, arrays = block.last_good
     walker = block.walkers[row]
     state = {name: np.ascontiguousarray(values[row : row + 1]) for name, values in arrays.items()}
     temperature = block.thermostat.temperature[row].double().cpu().numpy()
-    start = block.start[row : row + 1].cpu().numpy()
-    alone = build_block(config, task, range(walker, walker + 1), start, temperature, str(block.start.device))
+    start = block.start[row : row + 1]
+    alone = sampling.build([walker], start, temperature, task, config.sampler, config.run.seed)
     alone.restore(step, state)
     loss = relive(alone, block.step - step)
     with hdf5_file(folder / f"walker-{walker}.h5") as file:
         file.attrs.update({"schema": SCHEMA, "config": config.model_dump_json(), "data_hash": task.data_hash,
                            "last_good_step": step, **asdict(loss)})  # fmt: skip
-        for name, values in {**state, "start": start, "temperature": temperature}.items():
+        for name, values in {**state, "start": start.cpu().numpy(), "temperature": temperature}.items():
             file.create_dataset(name, data=values)
     return loss
 
 
-def relive(block: Block, steps: int) -> Loss:
+def relive(block: Block[Any], steps: int) -> Loss:
     """Advance a block of one walker step by step until it is lost, at most `steps` steps."""
     (walker,) = block.walkers
     for _ in range(steps):
@@ -90,7 +79,8 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
     start, temperature = arrays.pop("start"), arrays.pop("temperature")
     if start.shape != (1, task.layout.size):
         raise DataError(f"{path}: start has shape {start.shape}, the network has {task.layout.size} parameters")
-    block = build_block(config, task, range(walker, walker + 1), start, temperature, device)
+    block = sampling.build([walker], torch.from_numpy(start).to(device), temperature, task, config.sampler,
+                           config.run.seed)  # fmt: skip
     try:
         block.restore(last_good, arrays)
     except (KeyError, ValueError, RuntimeError) as error:
@@ -99,15 +89,10 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    arrays: dict[str, np.ndarray] = {}
     try:
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            for name, item in file.items():
-                if item.dtype.kind not in "fiu" or item.size * item.dtype.itemsize > LARGEST:
-                    raise DataError(f"{path}: {name} has type {item.dtype} and {item.size} entries")
-                arrays[name] = np.asarray(item[()])
-    except (OSError, AttributeError) as error:
+            attributes, arrays = dict(file.attrs), numbers(file, path)
+    except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file ({error})") from None
     missing = {"config", "data_hash", "walker", "last_good_step", "step", "reason"} - attributes.keys()
     if attributes.get("schema") != SCHEMA or missing or not {"start", "temperature"} <= arrays.keys():

@@ -11,14 +11,13 @@ from typing import Any
 import h5py
 import numpy as np
 
-from protmpi.atomic import hdf5_file
 from protmpi.config import Config
 from protmpi.errors import DataError
+from protmpi.hdf5 import hdf5_file, numbers
 from protmpi.tasks import Task
 
 SCHEMA = "protmpi-weights-1"
 CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "norm2")
-LARGEST = 2**31  # bytes of one array: far above any network of this program, far below what would fill a machine
 
 
 @dataclass(frozen=True)
@@ -127,14 +126,6 @@ def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]
 
 def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
     """All arrays of a file whose attributes are the expected ones. Sizes and types are checked before reading."""
-    arrays: dict[str, np.ndarray] = {}
-
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            if item.dtype.kind not in "fiu" or item.size * item.dtype.itemsize > LARGEST:
-                raise DataError(f"{path}: {name} has type {item.dtype} and {item.size} entries, numbers are expected")
-            arrays[name] = np.asarray(item[()])
-
     try:
         with h5py.File(path, "r") as file:
             for name, value in expected.items():
@@ -142,10 +133,9 @@ def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
                 if found != value:
                     other = f"another {_subject(name)}: {_difference(found, value)}"
                     raise DataError(f"{path}: belongs to {other}; choose another train.file, or delete it")
-            file.visititems(collect)
+            return numbers(file, path)
     except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file ({error})") from None
-    return arrays
 
 
 def _subject(name: str) -> str:

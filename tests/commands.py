@@ -7,10 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from protmpi.store.reader import Store
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
 LIMIT = 180.0  # seconds: far above what any command here needs
 
 
@@ -41,3 +45,10 @@ def mpirun_command(ranks: int) -> list[str]:
     if shutil.which(found) is None:
         pytest.skip(f"no mpirun at {found}; make setup installs one")
     return [found, "-n", str(ranks), "--bind-to", "none", "--oversubscribe"]
+
+
+def digest(protmpi: Command, config: Path, store: Path, *options: str, ranks: int = 0) -> str:
+    """Run to the end and digest."""
+    done = protmpi("run", config, "--store", store, *options, ranks=ranks)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Store(store).digest()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import LIMIT, launch, mpirun_command
+from commands import LIMIT, Command, launch, mpirun_command
 
 torch.set_num_threads(1)  # small arrays: threads would only wait for each other
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")

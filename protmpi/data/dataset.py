@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from protmpi.atomic import hdf5_file
 from protmpi.data.alphabet import AMINO_ACIDS, MASK, MAX_LENGTH
 from protmpi.errors import DataError
+from protmpi.hdf5 import hdf5_file
 
 SCHEMA = "protmpi folding data 1"
 MAX_SEQUENCES = 10_000_000

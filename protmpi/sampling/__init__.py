@@ -1,9 +1,42 @@
 """How it is sampled: one kernel per file in the order build / State / init / step. Knows no task, no MPI, no file.
 
 streams          random numbers, one stream per (seed, walker, purpose)
-noise            variance s² of the mini-batch gradient, masses, white noise
+noise            variance s² of the mini-batch gradient and its correlation, masses, white noise
 pseudo_langevin  the thermostat whose noise is partly the mini-batch's (METHOD section 2)
 constrained      the same on the sphere |w|² = Q (METHOD section 3)
 adaptation       when s² is estimated anew and what becomes of the masses (METHOD section 4)
-block            walkers that are advanced together
+step_size        the search behind `rho = "auto"`
+hmc              full-batch hybrid Monte Carlo, plain and on the sphere (METHOD section 5)
+energy           what is sampled, as a sampler sees it
+exchange, ladder which neighbours swap temperatures, and where the temperatures stand (METHOD section 6)
+block            walkers that are advanced together: langevin, hybrid
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from protmpi.sampling.block import Block
+    from protmpi.sampling.energy import Energy
+    from protmpi.sections import SamplerConfig
+
+
+def build(
+    walkers: Sequence[int],
+    start: Tensor,
+    temperatures: np.ndarray,
+    energy: Energy,
+    config: SamplerConfig,
+    seed: int,
+) -> Block[Any]:
+    """Walkers of global indices `walkers` at `start` (W, P) and `temperatures` (W,), by the kernel of `config.kind`."""
+    from protmpi.sampling.hybrid import HybridBlock
+    from protmpi.sampling.langevin import LangevinBlock
+
+    kind = HybridBlock if config.hybrid else LangevinBlock
+    return kind(walkers, start, temperatures, energy, config, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +19,19 @@ from protmpi.sampling.streams import Streams
 from protmpi.sections import SamplerConfig
 
 
-class Block(ABC):
+class WalkerState(Protocol):
+    """What the states of all kernels have: position and mass (W, P)."""
+
+    @property
+    def position(self) -> Tensor: ...
+    @property
+    def mass(self) -> Tensor: ...
+
+
+S = TypeVar("S", bound=WalkerState)
+
+
+class Block(ABC, Generic[S]):
     """Walkers of global indices `walkers`, starting at `start` (W, P) at `temperatures` (W,)."""
 
     def __init__(
@@ -39,12 +52,24 @@ class Block(ABC):
         self.regulariser = Regulariser(config.lamda, config.gamma, start)
         self.schedule = adaptation.Schedule.start(len(walkers), config)
         self.step = 0
+        self._state: S | None = None
         self.last_good: tuple[int, dict[str, np.ndarray]] = (0, {})  # step and checkpoint before the last stretch
 
     @property
-    @abstractmethod
+    def state(self) -> S:
+        if self._state is None:
+            raise RuntimeError("a block must be started or restored before it is asked for its state")
+        return self._state
+
+    @property
     def position(self) -> Tensor:
         """Weights (W, P)."""
+        return self.state.position
+
+    @property
+    def mass(self) -> Tensor:
+        """Masses (W, P)."""
+        return self.state.mass
 
     @abstractmethod
     def initialise(self) -> None:
@@ -62,11 +87,6 @@ class Block(ABC):
     @abstractmethod
     def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
         """Put the walker in `row` at another temperature with the masses (P,) that belong to it, momenta drawn anew."""
-
-    @property
-    @abstractmethod
-    def mass(self) -> Tensor:
-        """Masses (W, P)."""
 
     def set_temperatures(self, temperatures: np.ndarray) -> None:
         """Temperatures (W,) of the walkers, before `restore`."""

@@ -23,8 +23,6 @@ class Swaps(NamedTuple):
 
     slot: np.ndarray
     """New slot of every walker (ladder, walker of the ladder), int64."""
-    tried: np.ndarray
-    """Pairs (k, k+1) that were tried (ladder, slots - 1), bool."""
     rejection: np.ndarray
     """Probability 1 - a of each pair to stay as it is (ladder, slots - 1), known for all pairs, tried or not."""
 
@@ -58,4 +56,4 @@ def swap(slot: np.ndarray, energies: np.ndarray, temperatures: np.ndarray, seed:
     for ladder, k in np.argwhere(swapped):
         lower, upper = walker[ladder, k], walker[ladder, k + 1]
         new[ladder, lower], new[ladder, upper] = k + 1, k
-    return Swaps(new, tried, 1.0 - accept)
+    return Swaps(new, 1.0 - accept)

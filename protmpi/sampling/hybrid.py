@@ -16,20 +16,8 @@ from protmpi.sampling.block import Block
 GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
 
 
-class HybridBlock(Block):
+class HybridBlock(Block[hmc.State]):
     """One step is one trajectory of `leapfrog_steps` full-batch gradients with its Metropolis test."""
-
-    _state: hmc.State | None = None
-
-    @property
-    def state(self) -> hmc.State:
-        if self._state is None:
-            raise RuntimeError("a block must be started or restored before it is asked for its state")
-        return self._state
-
-    @property
-    def position(self) -> Tensor:
-        return self.state.position
 
     def _kernel(self, dt: Tensor) -> hmc.HybridMonteCarlo:
         c, rows = self.config, range(len(self.walkers))
@@ -56,8 +44,9 @@ class HybridBlock(Block):
         self._state = self.kernel.init(self.start.clone(), self._masses(noise_variance))
 
     def _masses(self, noise_variance: Tensor) -> Tensor:
-        rho = torch.as_tensor(self.config.rho if self.config.rho != "auto" else 1.0)
-        return adaptation.fresh_masses(noise_variance, rho, self.thermostat, self.config, self.layout)
+        rho = self.config.rho
+        assert rho != "auto"  # the configuration refuses it: the time step is tuned instead
+        return adaptation.fresh_masses(noise_variance, torch.as_tensor(rho), self.thermostat, self.config, self.layout)
 
     def _explore(self, steps: int) -> None:
         for _ in range(steps):
@@ -66,7 +55,8 @@ class HybridBlock(Block):
             self._state = self.kernel.step(self.state)
             self.step += 1
             acceptance = self.state.acceptance
-            self.accepted += np.array([1.0, 0.0]) + acceptance.cpu().numpy() * np.array([0.0, 1.0])
+            self.accepted[:, 0] += 1.0
+            self.accepted[:, 1:] += acceptance.cpu().numpy()
             if self.step <= self.config.adapt_until:
                 wanted = self.config.acceptance
                 surplus = (acceptance - wanted) / (2.0 * wanted * (1.0 - wanted))
@@ -78,10 +68,6 @@ class HybridBlock(Block):
         self._state = self.kernel.init(self.position, self._masses(noise_variance))
         for row in range(len(self.walkers)):
             self.schedule.advance(row, True, self.step, self.config)
-
-    @property
-    def mass(self) -> Tensor:
-        return self.state.mass
 
     def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
         self._set_temperature(row, temperature)

@@ -21,7 +21,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 """Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
 
 
-class LangevinBlock(Block):
+class LangevinBlock(Block[State]):
     """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -39,18 +39,7 @@ class LangevinBlock(Block):
             self._searches = [Search(c.adapt_until, tick, c.rho_tolerance, c.rho_max, float(s)) for s in spread]
         self.correlation = np.ones(len(self.walkers))  # how collective the mini-batch noise is, kappa
         self._anchor = self.start  # weights to which a refused trial of the search returns
-        self._state: State | None = None
         self._history: dict[str, np.ndarray] = {}
-
-    @property
-    def state(self) -> State:
-        if self._state is None:
-            raise RuntimeError("a block must be started or restored before it is asked for its state")
-        return self._state
-
-    @property
-    def position(self) -> Tensor:
-        return self.state.position
 
     @property
     def rho(self) -> Tensor:
@@ -122,10 +111,6 @@ class LangevinBlock(Block):
         for row in rows if self._searches else ():
             allowed = self.config.collective_tolerance / (self.thermostat.repeated * self.correlation[row])
             self._searches[row].collective = float(allowed)
-
-    @property
-    def mass(self) -> Tensor:
-        return self.state.mass
 
     def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
         self._set_temperature(row, temperature)

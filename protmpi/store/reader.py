@@ -49,10 +49,17 @@ class Store:
         return {variable.name: variable for variable in self.schema.variables}
 
     @property
+    def burn_in(self) -> int:
+        """Steps before anything is measured."""
+        return int(self.attributes.get("burn_in", self.config["sampler"]["adapt_until"]))
+
+    @property
     def first_measured(self) -> dict[str, int]:
         """Index of the first draw and of the first snapshot after burn-in."""
-        burn_in = int(self.attributes.get("burn_in", self.config["sampler"]["adapt_until"]))
-        return {"draw": burn_in // self.schema.record_every, "snapshot": burn_in // self.schema.snapshot_every}
+        return {
+            "draw": self.burn_in // self.schema.record_every,
+            "snapshot": self.burn_in // self.schema.snapshot_every,
+        }
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable or a constant of this name."""

@@ -22,10 +22,10 @@ from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
 from protmpi.sections import FoldingConfig
 from protmpi.store.schema import Constant, Variable
+from protmpi.tasks.splits import SPLITS, Splits
 
 MASK = 20
 VOCABULARY = 21
-SPLITS = ("train", "val", "test")
 CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
 MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
 GROUP = 8  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
@@ -105,7 +105,7 @@ class Batch(Inputs):
     weights: Tensor  # (W, R), 0 on padding
 
 
-class Folding:
+class Folding(Splits):
     """Masked sequences of one structure, learned by one network; W walkers of P parameters at once."""
 
     def __init__(self, data: dataset.FoldingData, network: models.Network, device: torch.device | str = "cpu",
@@ -194,14 +194,8 @@ class Folding:
             return self.sets[split].batches(indices, size, group=size)
         return self.sets[split].batches(indices, max(GROUP, CACHE // numbers), GROUP)
 
-    def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        energy, train_error = self.evaluate(w, "train")
-        val_energy, val_error = self.evaluate(w, "val")
-        return {"energy": energy, "train_error": train_error, "val_energy": val_energy, "val_error": val_error}
-
     def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        test_energy, test_error = self.evaluate(w, "test")
-        observables = {"test_energy": test_energy, "test_error": test_error}
+        observables = super().snapshot_observables(w)
         if self.network.blocks:
             observables["attention"] = self.mean_attention(w)
         return observables

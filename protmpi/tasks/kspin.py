@@ -20,8 +20,8 @@ from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
 from protmpi.sections import KSpinConfig
 from protmpi.store.schema import Constant, Variable
+from protmpi.tasks.splits import SPLITS, Splits
 
-SPLITS = ("train", "val", "test")
 CHUNK = 4_096  # vectors that go through the network together: the arrays of a chunk fit the caches
 
 
@@ -49,7 +49,7 @@ def draw(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return drawn
 
 
-class KSpin:
+class KSpin(Splits):
     """The K-spin problem of `config`, learned by one feed-forward network."""
 
     def __init__(self, config: KSpinConfig, network: Feedforward, device: torch.device | str = "cpu",
@@ -114,15 +114,6 @@ class KSpin:
         energy, error = sums.cpu().numpy() / len(data)
         # a network whose weights are not finite guesses nothing: argmax of NaN would still name a class
         return energy, np.where(np.isfinite(energy), error, np.nan)
-
-    def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        energy, train_error = self.evaluate(w, "train")
-        val_energy, val_error = self.evaluate(w, "val")
-        return {"energy": energy, "train_error": train_error, "val_energy": val_energy, "val_error": val_error}
-
-    def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        test_energy, test_error = self.evaluate(w, "test")
-        return {"test_energy": test_energy, "test_error": test_error}
 
     def constants(self) -> list[Constant]:
         return []

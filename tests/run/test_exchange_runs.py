@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import launch, mpirun_command
+from commands import Command, digest, launch, mpirun_command
 
 from protmpi.errors import ConfigError
 from protmpi.store.reader import Store
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 CONFIG = """
 [data]
@@ -61,12 +57,6 @@ def write(folder: Path, kind: str = "constrained") -> Path:
     path = folder / "tempering.toml"
     path.write_text(CONFIG.format(folder=folder, kind=kind))
     return path
-
-
-def digest(protmpi: Command, config: Path, store: Path, *options: str, ranks: int = 0) -> str:
-    done = protmpi("run", config, "--store", store, *options, ranks=ranks)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store).digest()
 
 
 @pytest.mark.parametrize("kind", ["constrained", "hmc"])

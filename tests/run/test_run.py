@@ -9,18 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import launch, mpi_environment, mpirun_command
+from commands import Command, digest, launch, mpi_environment, mpirun_command
 from conftest import small_data
 
 from protmpi.data import dataset
 from protmpi.store.reader import Store
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 CONFIG = """
 [data]
@@ -65,13 +62,6 @@ def config(tmp_path: Path, small_data_file: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(CONFIG.format(data=small_data_file, folder=tmp_path, scheme="single"))
     return path
-
-
-def digest(protmpi: Command, config: Path, store: Path, *options: str, ranks: int = 0) -> str:
-    """Run to the end and digest."""
-    done = protmpi("run", config, "--store", store, *options, ranks=ranks)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store).digest()
 
 
 @pytest.mark.parametrize("scheme", ["single", "double"])

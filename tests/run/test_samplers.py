@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from commands import Command, digest
 
 from protmpi import quarantine, tasks
 from protmpi.config import Config, load
@@ -18,8 +18,6 @@ from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.store.reader import Store
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 CONFIG = """
 [data]
@@ -62,12 +60,6 @@ def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in:
     lamda = 0.0 if kind.startswith("constrained") else 1e-3
     path.write_text(CONFIG.format(folder=folder, kind=kind, rho=rho, lamda=lamda, burn_in=burn_in, steps=steps))
     return path
-
-
-def digest(protmpi: Command, config: Path, store: Path, *options: str, ranks: int = 0) -> str:
-    done = protmpi("run", config, "--store", store, *options, ranks=ranks)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(store).digest()
 
 
 @pytest.mark.parametrize(
