@@ -21,14 +21,18 @@ class Binding:
     device: str
     device_name: str
     threads: int
+    cores: tuple[int, ...]
+    """Cores of the machine that the launcher lets this rank use."""
+    uuid: str = ""
+    """Of the GPU, "" on a CPU."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "cores": len(self.cores)}
 
 
-def available_cores() -> int:
+def available_cores() -> tuple[int, ...]:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def gpu_index(local_rank: int, local_ranks: int, visible: int) -> int:
@@ -54,7 +58,7 @@ def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | st
     import torch
 
     local_rank, local_ranks = local_position(world)
-    host = socket.gethostname()
+    host, cores = socket.gethostname(), available_cores()
     visible = torch.cuda.device_count() if device != "cpu" else 0
     if device == "cuda" and visible == 0:
         raise WorldError(f'execution.device: "cuda", but rank {world.rank} on {host} sees no GPU; take "auto" or "cpu"')
@@ -62,7 +66,8 @@ def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | st
         index = gpu_index(local_rank, local_ranks, visible)
         torch.cuda.set_device(index)
         torch.set_num_threads(1)
-        return Binding(world.rank, host, local_rank, f"cuda:{index}", torch.cuda.get_device_name(index), 1)
-    count = cpu_threads(threads, local_ranks, available_cores())
+        card = torch.cuda.get_device_properties(index)
+        return Binding(world.rank, host, local_rank, f"cuda:{index}", card.name, 1, cores, str(card.uuid))
+    count = cpu_threads(threads, local_ranks, len(cores))
     torch.set_num_threads(count)
-    return Binding(world.rank, host, local_rank, "cpu", f"{available_cores()} cores", count)
+    return Binding(world.rank, host, local_rank, "cpu", f"{len(cores)} cores", count, cores)

@@ -27,6 +27,7 @@ class World(Protocol):
 
     rank: int
     size: int
+    library: str
 
     def allgather(self, item: Any) -> list[Any]: ...
     def barrier(self) -> None: ...
@@ -36,7 +37,7 @@ class World(Protocol):
 class OneRank:
     """A world of one rank, without MPI."""
 
-    rank, size = 0, 1
+    rank, size, library = 0, 1, "none: one rank without a launcher"
 
     def allgather(self, item: T) -> list[T]:
         return [item]
@@ -82,6 +83,14 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int | None:
     if environment.get("SLURM_STEP_NUM_TASKS", "").isdigit() and "SLURM_PROCID" in environment:
         return int(environment["SLURM_STEP_NUM_TASKS"])
     return None
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Rank by the launcher's word, which holds also where MPI itself did not start; 0 without a launcher."""
+    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"):
+        if environment.get(name, "").isdigit():
+            return int(environment[name])
+    return 0
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> World:

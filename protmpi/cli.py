@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from hpc.world import launched_rank
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
 
@@ -140,6 +140,28 @@ def replay(dump: Annotated[Path, typer.Argument(metavar="DUMP", help="STORE/quar
 
 
 @app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Check for this run, its store above all.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is this machine fit for a run? Give it to mpirun or srun as the run will be. Status 1 where it is not."""
+    from hpc.doctor import examine
+    from protmpi import display
+    from protmpi.config import load
+    from protmpi.sections import ExecutionConfig
+
+    chosen = load(config, overrides).execution if config else ExecutionConfig()
+    report = examine(chosen.device, chosen.threads_per_rank, chosen.store)
+    if launched_rank() == 0:
+        print(json.dumps(report.to_json())) if as_json else display.show_report(report)
+    if not report.fit:
+        raise typer.Exit(1)
+
+
+@app.command()
 def bench(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
     network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
@@ -186,14 +208,6 @@ def main() -> None:
     try:
         app()
     except ProtmpiError as error:
-        if _rank() == 0:
+        if launched_rank() == 0:
             print(f"error: {error}", file=sys.stderr)
         sys.exit(error.status)
-
-
-def _rank() -> int:
-    """Rank by the launcher's word, which holds also where MPI itself did not start."""
-    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return 0

@@ -6,16 +6,18 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from hpc.doctor import ERROR, PASS, WARN, Finding, Report
 from protmpi.store.reader import Store
 
 if TYPE_CHECKING:
+    from hpc.devices import Binding
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
@@ -50,22 +52,13 @@ class Display:
         self._steps = self._first = 0
         self._began = self._line = 0.0
 
-    def start(self, plan: Plan, hosts: list[dict[str, Any]]) -> None:
-        """The rank table and what the run will cost."""
-        table = Table("rank", "host", "local", "device", "", "threads", box=None, header_style="bold")
-        for place in hosts:
-            table.add_row(*(str(place[key]) for key in
-                            ("rank", "host", "local_rank", "device", "device_name", "threads")))  # fmt: skip
-        self.console.print(table)
-        self.console.print(plan.cost(len(hosts)))
-        self._warn_of_idle_cores(hosts)
-
-    def _warn_of_idle_cores(self, hosts: list[dict[str, Any]]) -> None:
-        here = [place for place in hosts if place["host"] == hosts[0]["host"] and place["device"] == "cpu"]
-        if here:
-            used, cores = sum(place["threads"] for place in here), int(here[0]["device_name"].split()[0])
-            if used < cores:
-                self.console.print(f"{cores - used} of {cores} cores stay idle on {here[0]['host']}: start more ranks")
+    def start(self, plan: Plan, places: list[Binding], findings: list[Finding]) -> None:
+        """The rank table, what is not as it should be, and what the run will cost."""
+        self.console.print(rank_table(places))
+        for finding in findings:
+            if finding.verdict == WARN:
+                self.console.print(finding.detail)
+        self.console.print(plan.cost(len(places)))
 
     def taken_over(self, line: str) -> None:
         """Say what became of an earlier owner of the store."""
@@ -115,6 +108,26 @@ class Display:
         if self._progress:
             self._progress.stop()
             self._progress = None
+
+
+def rank_table(places: list[Binding]) -> Table:
+    """Where every rank is."""
+    table = Table("rank", "host", "local", "device", "", "UUID", "threads", box=None, header_style="bold")
+    for place in places:
+        table.add_row(str(place.rank), place.host, str(place.local_rank), place.device, place.device_name,
+                      place.uuid, str(place.threads))  # fmt: skip
+    return table
+
+
+def show_report(report: Report) -> None:
+    """What `protmpi doctor` found."""
+    console = open_console(0)
+    console.print(rank_table(report.places))
+    table = Table("check", "verdict", "", box=None, header_style="bold")
+    colours = {PASS: "green", WARN: "yellow", ERROR: "bold red"}
+    for finding in report.findings:
+        table.add_row(finding.check, f"[{colours[finding.verdict]}]{finding.verdict}[/]", finding.detail)
+    console.print(table)
 
 
 def summary(store: Store) -> Table:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from hpc import doctor
 from hpc.devices import bind
 from hpc.lock import Lock
 from hpc.stop import Stop
@@ -31,9 +32,11 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     task = together(world, lambda: tasks.build(config, binding.device))
     plan = together(world, lambda: Plan.of(config, task))
     blocks = together(world, lambda: my_blocks(plan.blocks, world))
-    hosts = [place.to_json() for place in world.allgather(binding)]
-    display.start(plan, hosts)
-    with one_writer(plan, hosts, world, display) as lock:
+    places = world.allgather(binding)
+    findings = doctor.essentials(places)
+    display.start(plan, places, findings)
+    doctor.require(findings)
+    with one_writer(plan, [place.to_json() for place in places], world, display) as lock:
         return sample(plan, blocks, binding.device, world, lock, stop, display)
 
 

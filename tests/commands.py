@@ -24,11 +24,13 @@ def mpi_environment() -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(names, "1")}
 
 
-def launch(arguments: list[str], limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+def launch(
+    arguments: list[str], limit: float = LIMIT, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a command in a process group of its own and kill the whole group when it takes too long."""
     process = subprocess.Popen(
         arguments, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        env=mpi_environment(),
+        env=environment or mpi_environment(),
     )  # fmt: skip
     try:
         out, err = process.communicate(timeout=limit)
