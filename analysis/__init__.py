@@ -10,9 +10,9 @@ chains          correlated series: mean and error, effective samples, R-hat, equ
 thermodynamics  <U>, heat capacity both ways, T* and every observable against T
 checks          numbers of a run whose right value is known: pass, weak or fail
 tempering       replica exchange: acceptance, barrier, round trips, flow
-free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  overlap  says where it may
+free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
 significance    z-scores of means whose errors are themselves estimates
-figures         what is drawn;  tables  what is printed and written;  ladder_figures, ladder_tables  of exchange
+figures         what is drawn;  tables  what is printed and written;  ladder_tables  of exchange
 cli             the program `protmpi-analysis`
 """
 

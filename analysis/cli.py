@@ -84,14 +84,15 @@ def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None
     data = measured(run)
     written = []
     if out is not None:
-        from analysis import ladder_figures
+        from analysis.figures import ladder
+        from analysis.figures.style import write_figures
 
         figures = {
-            "trajectories": ladder_figures.trajectories_figure(run, data),
-            "overlap": ladder_figures.overlap_figure(run, data),
-            "flow": ladder_figures.flow_figure(data),
+            "trajectories": ladder.trajectories_figure(run, data),
+            "overlap": ladder.overlap_figure(run, data),
+            "flow": ladder.flow_figure(data),
         }
-        written = ladder_figures.write_figures(figures, out)
+        written = write_figures(figures, out)
     if json:
         _print_json(ladder_tables.tempering_json(data))
     else:
@@ -118,9 +119,10 @@ def free_energy(
     data = curves(run, method)
     written = []
     if out is not None:
-        from analysis import ladder_figures
+        from analysis.figures.ladder import free_energy_figure
+        from analysis.figures.style import write_figures
 
-        written = ladder_figures.write_figures({"free_energy": ladder_figures.free_energy_figure(data)}, out)
+        written = write_figures({"free_energy": free_energy_figure(data)}, out)
     if json:
         _print_json(ladder_tables.free_energy_json(data))
     else:

@@ -11,7 +11,7 @@ With β = 1/T and Z(β) = ∫ exp(-β U) over the parameters (k_B = 1),
                  `heat_capacity_derivative` there: exact while <U> is quadratic in T. The error holds those of the means
                  and, for the shape of <U> between them, the difference to a straight line in T.
 
-MBAR is refused where the histograms of two neighbours hardly overlap; `analysis.overlap` has the criterion, and the
+MBAR is refused where the histograms of two neighbours hardly overlap; `analysis.histograms` has the criterion, and the
 test that histograms which do overlap are those of the temperatures given.
 """
 
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.chains import Estimate
+from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.mbar import Mbar
-from analysis.overlap import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.significance import Mean
 from analysis.tables import exponent_form
 from analysis.thermodynamics import equilibrium

@@ -20,10 +20,12 @@ def write_report(run: Run, data: xarray.Dataset, checks: Sequence[Check], folder
 
     Raises ProtmpiError when the folder cannot be made.
     """
-    from analysis import figures, tables
+    from analysis import tables
+    from analysis.figures.style import save
+    from analysis.figures.thermodynamics import energy_traces_figure, thermodynamics_figure
 
-    thermodynamics = figures.thermodynamics_figure(run, data)
-    traces = figures.energy_traces_figure(run, data)
+    thermodynamics = thermodynamics_figure(run, data)
+    traces = energy_traces_figure(run, data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -39,8 +41,8 @@ def write_report(run: Run, data: xarray.Dataset, checks: Sequence[Check], folder
         )
     ]
     tables.write_csv(data, paths[0])
-    figures.save(thermodynamics, paths[1])
-    figures.save(thermodynamics, paths[2])
-    figures.save(traces, paths[3])
+    save(thermodynamics, paths[1])
+    save(thermodynamics, paths[2])
+    save(traces, paths[3])
     tables.write_checks_csv(checks, paths[4])
     return paths

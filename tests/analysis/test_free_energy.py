@@ -14,7 +14,7 @@ from test_analysis_cli import refuse_constant, run_program
 
 from analysis import open_run
 from analysis.free_energy import POINTS, Method, free_energy, reweighted, sem
-from analysis.overlap import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot
+from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot
 from analysis.run import Run
 from analysis.significance import SIGNIFICANT
 from protmpi.errors import ProtmpiError

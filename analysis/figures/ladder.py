@@ -1,8 +1,7 @@
-"""Figures of replica exchange and of free energies, in the style of `analysis.figures`."""
+"""Replica exchange and free energies."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -11,12 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.figures import BLACK, BLUE, GREY, MARGIN, ORANGE, STYLE, TWO_COLUMNS, VERMILLION, save, temperature_bar
-from analysis.overlap import ENOUGH_OVERLAP
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    STYLE,
+    TWO_COLUMNS,
+    VERMILLION,
+    letter,
+    slot_colours,
+    temperature_axis,
+    temperature_bar,
+)
+from analysis.histograms import ENOUGH_OVERLAP
 from analysis.tables import exponent_form
-from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:
     import xarray
@@ -29,31 +39,6 @@ LADDERS_SHOWN = 4
 SLOTS_LABELLED = 8
 BINS = 30
 """Bins between the 0.1 % quantiles of each histogram of energies."""
-
-
-def write_figures(figures: dict[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as NAME.png and NAME.pdf. Raises ProtmpiError when the folder cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ProtmpiError(f"{folder}: no figures can be written here: {error.strerror}") from None
-    paths = [folder / f"{name}.{suffix}" for name in figures for suffix in ("png", "pdf")]
-    for path in paths:
-        save(figures[path.stem], path)
-    return paths
-
-
-def _temperature_axis(axes: Axes, temperature: np.ndarray, unit: str, direction: str = "x") -> None:
-    """Logarithmic, over a decade at least, so that a tick has a label."""
-    margin = max(MARGIN**0.5, np.sqrt(10.0 * temperature[0] / temperature[-1]))
-    edges = (temperature[0] / margin, temperature[-1] * margin)
-    label = f"temperature T ({unit})"
-    if direction == "x":
-        axes.set(xscale="log", xlim=edges, xlabel=label)
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.set(yscale="log", ylim=edges, ylabel=label)
-        axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def trajectories_figure(run: Run, data: xarray.Dataset) -> Figure:
@@ -94,7 +79,7 @@ def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
     """Histograms of the energy at each temperature, and the acceptance between neighbours."""
     first, slots = run.store.first_measured["draw"], run.temperature.size
     energies = np.moveaxis(run.by_temperature("energy")[:, :, first:], 1, 0).reshape(slots, -1)
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.92, slots))
+    colours = slot_colours(slots)
     unit = data["temperature"].attrs["unit"]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(TWO_COLUMNS, 0.4 * TWO_COLUMNS), layout="constrained")
@@ -116,17 +101,17 @@ def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
             left.set_xticks(labelled, [f"{middle[k]:.{digits}f}" for k in labelled])
         how = ", stretched: ticks at means ⟨U⟩ of temperatures" if stretch else ""
         left.set(xlabel=f"loss U ({unit}){how}", ylabel="histogram / its maximum", ylim=(0, 1.05))
-        left.set_title("(a)", loc="left", fontweight="bold")
-        temperature_bar(figure, left, run, colours)
+        letter(left, "a")
+        temperature_bar(figure, left, data["temperature"])
         between = np.sqrt(run.temperature[1:] * run.temperature[:-1])
         mean, error = data["acceptance"].values.T
         right.errorbar(between, mean, np.nan_to_num(error), color=BLACK, marker="o", ls="none", label="accepted swaps")
         right.plot(
             between, data["expected_acceptance"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U"
         )
-        _temperature_axis(right, run.temperature, unit)
+        temperature_axis(right, run.temperature, unit)
         right.set(ylim=(0, 1), ylabel="acceptance of neighbours")
-        right.set_title("(b)", loc="left", fontweight="bold")
+        letter(right, "b")
         right.legend(loc="best")
     return figure
 
@@ -149,7 +134,7 @@ def flow_figure(data: xarray.Dataset) -> Figure:
         if len(shares) > 1:
             mean = np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan)
             axes.plot(temperature, mean, color=BLACK, marker="o", label="mean of ladders")
-        _temperature_axis(axes, temperature, data["temperature"].attrs["unit"])
+        temperature_axis(axes, temperature, data["temperature"].attrs["unit"])
         axes.set(ylim=(-0.03, 1.03), ylabel="flow f: share that comes from the top")
         axes.legend(loc="upper left")
     return figure
@@ -168,8 +153,8 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(TWO_COLUMNS, 0.62 * TWO_COLUMNS), layout="constrained")
         panels = figure.subplots(2, 3)
-        for axes, letter in zip(panels.flat, "abcdef", strict=True):
-            axes.set_title(f"({letter})", loc="left", fontweight="bold")
+        for axes, panel in zip(panels.flat, "abcdef", strict=True):
+            letter(axes, panel)
         for axes, (name, label) in zip(panels.flat, panels_of, strict=False):
             _band(axes, grid, data[name].values, points)
             axes.set_ylabel(label)
@@ -182,7 +167,7 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
         panels[1, 2].set(ylim=(-0.03, 1), ylabel="overlap a of neighbours")
         panels[1, 2].legend(loc="upper left")
         for axes in (*panels.flat[:4], panels[1, 2]):
-            _temperature_axis(axes, ladder, unit)
+            temperature_axis(axes, ladder, unit)
             for lower, upper, method in zip(ladder, ladder[1:], data["method"].values, strict=False):
                 if method == "integration":
                     axes.axvspan(lower, upper, color=ORANGE, alpha=0.15, lw=0, zorder=0)

@@ -1,0 +1,126 @@
+"""Figures fit for a paper: colour-blind safe (Okabe and Ito), units on every axis, error bars of one standard error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from analysis.tables import exponent_form
+from protmpi.errors import ProtmpiError
+
+if TYPE_CHECKING:
+    import xarray
+
+BLACK, ORANGE, BLUE, VERMILLION, GREY = "#000000", "#E69F00", "#0072B2", "#D55E00", "#999999"
+GREEN, PURPLE, SKY = "#009E73", "#CC79A7", "#56B4E9"
+
+TWO_COLUMNS = 7.0  # inches, the text width of a journal page
+STYLE: Any = {
+    "font.size": 8,
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "errorbar.capsize": 1.5,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,  # text stays text in a vector editor
+}
+
+MARGIN = 1.4
+"""Factor in T that is left free on both sides of the ladder."""
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that the suffix names."""
+    with matplotlib.rc_context(STYLE):  # resolution and fonts are looked up now, not when the figure was drawn
+        figure.savefig(path)
+
+
+def write_figures(figures: dict[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as NAME.png and NAME.pdf. Raises ProtmpiError when the folder cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProtmpiError(f"{folder}: no figures can be written here: {error.strerror}") from None
+    paths = [folder / f"{name}.{suffix}" for name in figures for suffix in ("png", "pdf")]
+    for path in paths:
+        save(figures[path.stem], path)
+    return paths
+
+
+def letter(axes: Axes, panel: str) -> None:
+    """(a), (b), ... above the left corner of a panel."""
+    axes.set_title(f"({panel})", loc="left", fontweight="bold")
+
+
+def temperature_axis(axes: Axes, temperature: np.ndarray, unit: str, direction: str = "x") -> None:
+    """Logarithmic, over a decade at least, so that a tick has a label."""
+    margin = max(MARGIN, np.sqrt(10.0 * temperature[0] / temperature[-1]))
+    edges = (temperature[0] / margin, temperature[-1] * margin)
+    label = f"temperature T ({unit})"
+    if direction == "x":
+        axes.set(xscale="log", xlim=edges, xlabel=label)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set(yscale="log", ylim=edges, ylabel=label)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def slot_colours(slots: int) -> np.ndarray:
+    """One colour for each temperature, cold to hot (slot, rgba)."""
+    return np.asarray(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, slots)))  # its last yellow is too pale
+
+
+def temperature_bar(figure: Figure, axes: Any, temperature: xarray.DataArray) -> None:
+    """A colour bar with the temperature of each slot, in its colour."""
+    slots = temperature.size
+    scale = matplotlib.cm.ScalarMappable(
+        BoundaryNorm(np.arange(slots + 1) - 0.5, slots), ListedColormap(slot_colours(slots))
+    )
+    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30)
+    shown = np.arange(0, slots, -(-slots // 16))  # more labels than this would touch
+    bar.set_ticks(shown.tolist(), labels=[exponent_form(temperature.values[slot]) for slot in shown])
+    bar.ax.tick_params(which="both", length=0)
+    bar.outline.set_visible(False)
+    bar.set_label(f"temperature T ({temperature.attrs['unit']})")
+
+
+def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
+    """A curve through means with their standard errors, `values` (x, statistic); unknown ones are left out."""
+    mean, sem = values.T
+    known = np.isfinite(mean)
+    axes.errorbar(x[known], mean[known], np.nan_to_num(sem[known]), **style)
+
+
+def reference_strip(axes: Axes, series: list[tuple[dict[str, np.ndarray], dict[str, Any]]]) -> None:
+    """Beside a panel, on its scale: mean and spread of values of reference weights.
+
+    `series`: for each curve of the panel its values, label (ES, OT) -> (reference,), and how it is drawn.
+    """
+    from analysis.run import REFERENCES
+
+    labels = [label for label in REFERENCES if any(label in values for values, _ in series)]
+    if not labels:
+        return
+    strip = axes.inset_axes((1.03, 0, 0.1 * len(labels), 1), sharey=axes)
+    beside = np.linspace(-0.25, 0.25, len(series)) if len(series) > 1 else [0.0]
+    for (values, style), shift in zip(series, beside, strict=True):
+        for label, found in values.items():
+            spread = found.std(ddof=1) if found.size > 1 else 0.0
+            strip.errorbar(labels.index(label) + shift, found.mean(), spread, **style)
+    strip.set_xticks(range(len(labels)), labels)
+    strip.set_xlim(-0.6, len(labels) - 0.4)
+    strip.tick_params(left=False, labelleft=False)
+    strip.spines["left"].set_visible(False)
