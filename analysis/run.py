@@ -16,6 +16,9 @@ from protmpi.store.schema import Axis, Variable
 if TYPE_CHECKING:
     import xarray
 
+    from analysis.contacts import Options
+    from analysis.thermodynamics import Stretch
+
 REFERENCES = {"ES": "es", "OT": "ot"}
 """Label of each set of reference weights (early-stopped, over-trained) and the prefix of its arrays."""
 
@@ -87,11 +90,15 @@ class Run:
             raise StoreError(f"{self.store.path}: two walkers of one replica are at the same temperature")
         return found
 
+    def walkers(self, axis: Axis) -> np.ndarray:
+        """Which walker was at which temperature at each draw or snapshot (replica, slot, row); -1 where none was."""
+        if axis == "draw":
+            return self.walker_at
+        return self.walker_at[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
+
     def arrange(self, rows: np.ndarray, axis: Axis) -> np.ndarray:
         """Turn float rows (walker, row, ...) into (replica, slot, row, ...); NaN where no walker was in the slot."""
-        walker = self.walker_at
-        if axis == "snapshot":
-            walker = walker[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
+        walker = self.walkers(axis)
         arranged = rows[walker, np.arange(rows.shape[1])]
         arranged[walker < 0] = np.nan
         return arranged
@@ -119,8 +126,34 @@ class Run:
                 f"(run.steps is {self.store.schema.steps})"
             )
 
+    @cached_property
+    def stretches(self) -> list[Stretch]:
+        """For each temperature the part of its chains that counts: after the burn-in, in equilibrium, none missing."""
+        from analysis.thermodynamics import equilibrium
+
+        self.require_measured()
+        return equilibrium(self)
+
     def thermodynamics(self) -> xarray.Dataset:
         """Every observable against temperature, with errors; see `analysis.thermodynamics.thermodynamics`."""
         from analysis.thermodynamics import thermodynamics
 
         return thermodynamics(self)
+
+    def overlaps(self) -> xarray.Dataset:
+        """How alike sampled weights are, array by array; see `analysis.overlaps.overlaps`."""
+        from analysis.overlaps import overlaps
+
+        return overlaps(self)
+
+    def gains(self) -> xarray.Dataset:
+        """Gains of the layer norms, and the embedding dimension that they leave; see `analysis.gains.gains`."""
+        from analysis.gains import gains
+
+        return gains(self)
+
+    def attention(self, options: Options | None = None) -> xarray.Dataset:
+        """Mean attention maps and how well they tell contacts; see `analysis.attention.attention`."""
+        from analysis.attention import attention
+
+        return attention(self, options)

@@ -172,9 +172,7 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     """
     import xarray
 
-    run.require_measured()
-    stretches = equilibrium(run)
-    temperature = run.temperature
+    stretches, temperature = run.stretches, run.temperature
     unit = run.observables["energy"].unit
     data = xarray.Dataset(
         coords={"temperature": ("temperature", temperature, {"unit": unit}), "statistic": ["mean", "sem"]},

@@ -76,6 +76,12 @@ class Store:
         rows = self.draws if variable.axis == "draw" else self.snapshots
         return np.asarray(array[:, :rows])
 
+    def read_rows(self, name: str, walker: int, first: int, last: int) -> np.ndarray:
+        """Committed rows first to last - 1 of a variable of one walker (row, ...), for arrays larger than memory."""
+        variable = self.variables[name]
+        rows = self.draws if variable.axis == "draw" else self.snapshots
+        return np.asarray(self._group[name][walker, first : min(last, rows)])
+
     def dataset(self) -> xarray.Dataset:
         """Committed rows as a lazily loaded xarray.Dataset with `step` and `snapshot_step` coordinates."""
         import xarray

@@ -18,6 +18,14 @@ LADDER = np.array([1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4])
 """The temperatures of configs/demo.toml's default."""
 
 
+DIMS = {
+    "kinetic_ratio_layer": ("layer",),
+    "parameters": ("parameter",),
+    "attention": ("block", "site", "attended"),
+}
+"""Dimensions of variables beside walker and row."""
+
+
 class OneRank:
     """The world of a serial run."""
 
@@ -56,14 +64,16 @@ def write_store(
     sphere: bool = True,
     tempering: dict[str, Any] | None = None,
     burn_in: int | None = None,
+    contacts: np.ndarray | None = None,
+    model: dict[str, Any] | None = None,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
-    Observables named test_... are over (walker, snapshot), kinetic_ratio_layer over (walker, draw, layer), with
-    `layers` the name and size of each. Without `slot` walkers stay at their temperatures. `sampler` adds to the
-    configuration of the sampler; `sphere` is whether it holds the norm. `tempering` is that section of the
-    configuration, `burn_in` (steps) the attribute of newer stores.
+    Observables named test_..., `parameters` and `attention` are over (walker, snapshot, ...), kinetic_ratio_layer over
+    (walker, draw, layer), with `layers` the name and size of each. Without `slot` walkers stay at their temperatures.
+    `sampler` and `model` add to these sections of the configuration; `sphere` is whether the norm is held. `tempering`
+    is that section of the configuration, `burn_in` (steps) the attribute of newer stores.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -74,11 +84,11 @@ def write_store(
     variables = tuple(
         Variable(
             name,
-            "snapshot" if name.startswith("test_") else "draw",
+            "snapshot" if name.startswith("test_") or name in ("parameters", "attention") else "draw",
             name.replace("_", " "),
             units.get(name, ""),
-            "int32" if name == "slot" else "float64",
-            dims=("layer",)[: values.ndim - 2],
+            {"slot": "int32", "parameters": "float32", "attention": "float32"}.get(name, "float64"),
+            dims=DIMS.get(name, ()),
             shape=values.shape[2:],
             physics=name != "seconds",
         )
@@ -97,11 +107,21 @@ def write_store(
         constants.append(
             Constant("sphere_norm2", ("walker",), np.full(walkers, 1785.0), "squared norm of the sphere", "")
         )
-    constants += [Constant(name, ("reference",), v, name, "") for name, v in (references or {}).items()]
-    config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY, **(sampler or {})}}
+    constants += [
+        Constant(name, ("reference", *DIMS.get(name.split("_", 1)[1], ())), v, name, "")
+        for name, v in (references or {}).items()
+    ]
+    if contacts is not None:
+        constants.append(Constant("contact_map", ("site", "attended"), contacts.astype("uint8"), "contacts", ""))
+    model = {"name": "transformer-1-4", "kind": "transformer", "blocks": 1, "d": 4, "m": 16, **(model or {})}
+    config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY, **(sampler or {})}, "model": model}
     if tempering is not None:
         config["tempering"] = tempering
-    layout = [{"name": name, "shape": [size], "offset": 0} for name, size in (layers or {}).items()]
+    offsets = np.cumsum([0, *(layers or {}).values()]).tolist()
+    layout = [
+        {"name": name, "shape": [size], "offset": offset}
+        for (name, size), offset in zip((layers or {}).items(), offsets, strict=False)
+    ]
     attributes = {} if burn_in is None else {"burn_in": burn_in}
     create(path, schema, constants, {"config": config, "parameter_layout": layout, **attributes})
     writer = Writer(path, schema, range(walkers), OneRank())

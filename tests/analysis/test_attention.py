@@ -1,0 +1,135 @@
+"""Attention maps and contacts: precisions known by hand, planted maps, self-averaging of noise of known size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import DRAWS_PER_SNAPSHOT, LADDER, write_store
+
+from analysis import contacts, open_run
+from analysis.attention import self_averaging
+from analysis.contacts import Options
+from protmpi.errors import StoreError
+
+L, SNAPSHOTS = 20, 12
+
+
+def pairs(*chosen: tuple[int, int]) -> np.ndarray:
+    found = np.zeros((L, L), dtype=bool)
+    for i, j in chosen:
+        found[i, j] = found[j, i] = True
+    return found
+
+
+def test_precision_known_by_hand() -> None:
+    """Five pairs score, three of them are contacts; the best four hold two."""
+    native = pairs((0, 5), (1, 9), (2, 12), (3, 17))
+    score = np.zeros((L, L))
+    for rank, (i, j) in enumerate([(0, 5), (4, 8), (1, 9), (6, 11), (2, 12)]):
+        score[i, j] = score[j, i] = 1.0 - rank / 10
+    assert contacts.precision(score, native, 1) == 1.0
+    assert contacts.precision(score, native, 4) == 0.5
+    assert contacts.precision(score, native, 5) == pytest.approx(0.6)
+    # of |i-j| >= 8 only (1, 9) and (2, 12) score
+    assert contacts.precision(score, native, 2, least=8) == 1.0
+    # of |i-j| from 4 to 5: (0, 5), (4, 8), (6, 11), one of them a contact
+    assert contacts.precision(score, native, 3, 4, 5) == pytest.approx(1 / 3)
+
+
+def test_only_pairs_i_below_j_count_once_and_never_the_diagonal() -> None:
+    score = np.eye(L) * 100 + pairs((0, 7)) * 1.0
+    assert contacts.precision(score, pairs((0, 7)), 1) == 1.0
+    assert len(contacts.candidates(L)[0]) == L * (L - 1) // 2
+    assert contacts.chance_precision(pairs((0, 7), (1, 8))) == pytest.approx(2 / 190)
+
+
+def test_tolerance_counts_near_misses_along_both_sequences() -> None:
+    native = pairs((2, 12))
+    for i, j, needed in ((2, 12, 0), (3, 11, 1), (3, 13, 1), (2, 14, 2), (4, 15, 3)):
+        score = pairs((i, j)) * 1.0
+        for tolerance in range(4):
+            found = contacts.tolerant_precision(score, native, 1, 6, tolerance)
+            assert found == float(tolerance >= needed), (i, j, tolerance)
+    near = pairs((0, 6)) * 2.0 + pairs((2, 12)) * 1.0  # |i-j| = 6 is not above 6
+    assert contacts.tolerant_precision(near, native, 1, 6, 0) == 1.0
+    assert contacts.tolerant_precision(near, native, 1, 5, 0) == 0.0
+
+
+def test_average_product_correction_removes_what_belongs_to_sites() -> None:
+    rng = np.random.default_rng(12)
+    site = 1.0 + rng.random(L)
+    background = np.multiply.outer(site, site)
+    native = pairs((0, 5), (3, 14), (8, 19))
+    raw = background + 0.3 * native
+    assert contacts.precision(contacts.scores(raw), native, 3) < 1.0
+    assert contacts.precision(contacts.scores(raw, apc=True), native, 3) == 1.0
+
+
+def test_maps_are_symmetrised_before_pairs_are_ranked() -> None:
+    one_sided = np.zeros((L, L))
+    one_sided[9, 1] = 1.0
+    assert contacts.precision(contacts.scores(one_sided), pairs((1, 9)), 1) == 1.0
+
+
+def test_self_averaging_of_noise_of_known_size() -> None:
+    """Maps = mean + noise of equal variance: correlation 1/2 of a pair; and 0 between chains of different means."""
+    rng = np.random.default_rng(13)
+    size = 60
+    upper = np.triu(rng.standard_normal((2, 1, size, size)), 1)
+    noise = np.triu(rng.standard_normal((2, 30, size, size)), 1)
+    maps = upper + noise
+    within, between = self_averaging(maps + np.swapaxes(maps, -1, -2), np.nan)
+    assert abs(within[0] - 0.5) < 0.03
+    assert abs(between[0]) < 0.06
+    alike = self_averaging((upper[:1] + noise)[:, :, :, :], np.nan)
+    assert abs(alike[1, 0] - 0.5) < 0.03, "two chains about one mean are alike"
+    assert np.isnan(self_averaging(maps[:1], np.nan)[1, 0]), "one chain has no other"
+
+
+def planted_store(path: Path, good: int, references: bool = True) -> tuple[Path, np.ndarray]:
+    """Block 2 of two shows `good` of L contacts among its L best pairs, block 1 none of them."""
+    rng = np.random.default_rng(14)
+    i, j = np.triu_indices(L, 2)
+    order = rng.permutation(len(i))
+    native = pairs(*zip(i[order[:30]], j[order[:30]], strict=True))
+    best = np.concatenate([order[:good], order[30 : 30 + L - good]])
+    maps = np.zeros((2, L, L))
+    maps[1][i[best], j[best]] = 1.0
+    maps[0][i[order[40 : 40 + L]], j[order[40 : 40 + L]]] = 1.0
+    noisy = maps + 0.01 * rng.random((4, SNAPSHOTS, 2, L, L))
+    energy = rng.standard_normal((4, SNAPSHOTS * DRAWS_PER_SNAPSHOT))
+    es = {"es_attention": maps[None].repeat(3, 0), "es_energy": np.ones(3)} if references else {}
+    write_store(path, LADDER[:2], energy, attention=noisy, contacts=native, references=es)
+    return path, maps
+
+
+@pytest.mark.parametrize("good", [4, 15])
+def test_planted_contacts_of_a_store(tmp_path: Path, good: int) -> None:
+    path, maps = planted_store(tmp_path / "run.zarr", good)
+    data = open_run(path).attention()
+    np.testing.assert_allclose(data["precision"].sel(statistic="mean").values, [[0.0, good / L]] * 2)
+    np.testing.assert_allclose(data["precision_of_mean"].values, [[0.0, good / L]] * 2)
+    np.testing.assert_allclose(data["reference_precision"].sel(weights="ES").values, [[0.0, good / L]] * 3)
+    assert data["best_block"].item() == 2
+    assert data["chance"].item() == pytest.approx(30 / 190)
+    np.testing.assert_allclose(data["map"].values, np.broadcast_to(maps + 0.005, (2, 2, L, L)), atol=0.01)
+    assert (data["self_averaging"].sel(statistic="mean") > 0.99).all()
+    strict, near = data["tolerant_precision"].sel(block=2, statistic="mean").values[0, :2]
+    assert near >= strict
+    assert data["precision"].sel(statistic="sem").values.max() < 1e-12
+
+
+def test_options_change_what_is_counted(tmp_path: Path) -> None:
+    path, _ = planted_store(tmp_path / "run.zarr", 10)
+    loose, strict = (open_run(path).attention(Options(separation=s)) for s in (1, 12))
+    assert loose.attrs["separation"] == 1
+    assert not np.allclose(loose["tolerant_precision"], strict["tolerant_precision"])
+
+
+def test_a_network_without_attention_is_named(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "run.zarr", LADDER[:2], np.random.default_rng(15).standard_normal((2, 120)),
+                       model={"name": "pooling-64-320"})  # fmt: skip
+    with pytest.raises(StoreError, match="pooling-64-320 has no attention maps"):
+        open_run(path).attention()
