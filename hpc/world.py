@@ -12,9 +12,12 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from protmpi.errors import ProtmpiError, WorldError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
@@ -30,6 +33,7 @@ class World(Protocol):
     library: str
 
     def allgather(self, item: Any) -> list[Any]: ...
+    def maximum(self, array: np.ndarray) -> np.ndarray: ...
     def barrier(self) -> None: ...
     def abort(self, status: int) -> None: ...
 
@@ -41,6 +45,9 @@ class OneRank:
 
     def allgather(self, item: T) -> list[T]:
         return [item]
+
+    def maximum(self, array: np.ndarray) -> np.ndarray:
+        return array
 
     def barrier(self) -> None:
         """Nobody to wait for."""
@@ -60,12 +67,18 @@ class MpiRanks:
                 f"started by an MPI launcher, but mpi4py does not load ({error}); install protmpi[sample,mpi], "
                 "or install mpi4py against the MPI library of this machine"
             ) from None
-        self._communicator = MPI.COMM_WORLD
+        self._mpi, self._communicator = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._communicator.Get_rank(), self._communicator.Get_size()
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
 
     def allgather(self, item: T) -> list[T]:
         return list(self._communicator.allgather(item))
+
+    def maximum(self, array: np.ndarray) -> np.ndarray:
+        """Elementwise over ranks: exact in whatever order the library takes them, which no sum is."""
+        largest = array.copy()
+        self._communicator.Allreduce(self._mpi.IN_PLACE, largest, op=self._mpi.MAX)
+        return largest
 
     def barrier(self) -> None:
         self._communicator.Barrier()

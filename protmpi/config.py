@@ -64,7 +64,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _burn_in_ends(self) -> Config:
-        key = "tempering.burn_in" if self.tempering.kind == "exchange" else "sampler.adapt_until"
+        key = "sampler.adapt_until" if self.tempering.kind == "none" else "tempering.burn_in"
         if self.burn_in >= self.run.steps:
             raise ValueError(f"{key}: {self.burn_in} leaves no measured draw in run.steps = {self.run.steps}")
         return self
@@ -72,10 +72,11 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _geometric_ladder(cls, given: Any) -> Any:
-        """`tempering.t_min`, `t_max` and `slots` stand for a geometric list of temperatures."""
+        """`tempering.t_min`, `t_max` and `slots` stand for a geometric list of temperatures; of its ends for "auto"."""
         if not isinstance(given, dict) or not isinstance(given.get("tempering"), dict):
             return given
         ends: list[Any] = [given["tempering"].get(name) for name in ("t_min", "t_max", "slots")]
+        ends[2] = 2 if ends[2] == "auto" else ends[2]
         numbers = all(isinstance(end, (int, float)) and end > 0 for end in ends)
         if not numbers or ends[0] >= ends[1] or ends[2] < 2 or ends[2] != int(ends[2]):
             return given  # what is wrong with them the section says itself
@@ -88,10 +89,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _sweeps_follow_draws(self) -> Config:
         t, every = self.tempering, self.run.record_every
-        if t.kind != "exchange":
+        if t.kind == "none":
             return self
         if len(self.sampler.temperatures) < 2:
-            raise ValueError("sampler.temperatures: an exchange needs at least two")
+            raise ValueError("sampler.temperatures: tempering needs at least two")
+        if t.kind == "simulated" and self.sampler.walkers_per_temperature > 1:
+            raise ValueError("sampler.walkers_per_temperature: simulated tempering has tempering.walkers instead")
         if t.exchange_every % every:
             raise ValueError(
                 f"tempering.exchange_every: {t.exchange_every} is no multiple of run.record_every = {every}"
@@ -104,7 +107,14 @@ class Config(Section):
     @property
     def burn_in(self) -> int:
         """Steps before anything is measured."""
-        return self.tempering.burn_in if self.tempering.kind == "exchange" else self.sampler.adapt_until
+        return self.sampler.adapt_until if self.tempering.kind == "none" else self.tempering.burn_in
+
+    @property
+    def walkers(self) -> int:
+        """Walkers of the whole run."""
+        if self.tempering.kind == "simulated":
+            return self.tempering.walkers
+        return len(self.sampler.temperatures) * self.sampler.walkers_per_temperature
 
     def physics(self) -> dict[str, Any]:
         """The keys that decide every draw, flat: `section.key` -> value. Data and starting weights enter by hash."""
@@ -117,6 +127,8 @@ class Config(Section):
         del kept["run.steps"]
         if self.tempering.kind == "none":
             kept = {name: value for name, value in kept.items() if not name.startswith("tempering.")}
+        if self.tempering.kind != "simulated":
+            kept.pop("tempering.walkers", None)
         return kept
 
 

@@ -21,8 +21,7 @@ class Ensemble:
     def __init__(self, plan: Plan, blocks: range, device: str) -> None:
         self.plan, self.walkers = plan, plan.walkers_of(blocks)
         self._blocks = [self._block(plan.walkers_of(range(b, b + 1)), device) for b in blocks]
-        self.slot = np.array([plan.slot(walker) for walker in self.walkers])
-        self.temperature = np.asarray(plan.config.sampler.temperatures)[self.slot]
+        self.temperature = np.array([plan.temperature(walker) for walker in self.walkers])
         self.energies = np.full(len(self.walkers), np.nan)
         """Full-batch energies at the last draw, (my walkers,)."""
         self._since = time.monotonic()
@@ -30,7 +29,7 @@ class Ensemble:
     def _block(self, walkers: range, device: str) -> Block[Any]:
         plan = self.plan
         start = torch.from_numpy(np.stack([plan.start(walker) for walker in walkers])).to(device)
-        temperatures = np.array([plan.config.sampler.temperatures[plan.slot(walker)] for walker in walkers])
+        temperatures = np.array([plan.temperature(walker) for walker in walkers])
         return sampling.build(walkers, start, temperatures, plan.task, plan.config.sampler, plan.config.run.seed)
 
     @property
@@ -66,23 +65,35 @@ class Ensemble:
         seconds, self._since = now - self._since, now
         found = _side_by_side(rows)
         self.energies = found["energy"]
-        return {
-            **found,
-            "slot": self.slot.copy(),
-            "slot_temperature": self.temperature.copy(),
-            "seconds": np.full(len(self.walkers), seconds),
-        }
+        return {**found, "seconds": np.full(len(self.walkers), seconds)}
 
-    def masses(self) -> np.ndarray:
-        """Masses (my walkers, P)."""
-        return np.concatenate([block.mass.cpu().numpy() for block in self._blocks])
+    @property
+    def shares_masses(self) -> bool:
+        return self._blocks[0].thermal_mass is not None
 
-    def move(self, walker: int, slot: int, temperature: float, mass: np.ndarray) -> None:
-        """Put a walker at another temperature, with the masses (P,) that belong to it."""
-        block = next(block for block in self._blocks if walker in block.walkers)
-        block.move(block.walkers.index(walker), temperature, mass)
-        row = walker - self.walkers.start
-        self.slot[row], self.temperature[row] = slot, temperature
+    def thermal_mass(self) -> np.ndarray:
+        """Largest M T of my walkers for each parameter, (P,); lost walkers have none."""
+        largest = [
+            (block.mass * block.thermostat.temperature).nan_to_num(0.0, posinf=0.0).amax(0) for block in self._blocks
+        ]
+        return np.asarray(torch.stack(largest).amax(0).cpu().numpy())
+
+    def share_masses(self, thermal_mass: np.ndarray) -> None:
+        """From now on M = thermal_mass / T for every walker, thermal_mass (P,) being the same on every rank."""
+        for block in self._blocks:
+            block.share_masses(thermal_mass)
+
+    def move(self, temperatures: np.ndarray) -> None:
+        """Put my walkers at `temperatures` (my walkers,)."""
+        for block, rows in zip(self._blocks, self._rows(), strict=True):
+            if (temperatures[rows] != self.temperature[rows]).any():
+                block.move(temperatures[rows])
+        self.temperature = temperatures
+
+    def _rows(self) -> list[slice]:
+        """Where the walkers of each block stand among mine."""
+        first = self.walkers.start
+        return [slice(block.walkers[0] - first, block.walkers[-1] + 1 - first) for block in self._blocks]
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """One row of every variable over snapshots, (my walkers, ...) each."""
@@ -97,14 +108,11 @@ class Ensemble:
         return _side_by_side([block.checkpoint() for block in self._blocks])
 
     def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
-        """Go on from a checkpoint taken at `step`, with the walkers at the `temperatures` (slots,) of their slots."""
-        first, self.slot = 0, checkpoint["slot"].copy()
-        self.temperature = temperatures[self.slot]
-        for block in self._blocks:
-            rows = slice(first, first + len(block.walkers))
-            block.set_temperatures(self.temperature[rows])
+        """Go on from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""
+        self.temperature = temperatures
+        for block, rows in zip(self._blocks, self._rows(), strict=True):
+            block.set_temperatures(temperatures[rows])
             block.restore(step, {name: values[rows] for name, values in checkpoint.items()})
-            first = rows.stop
 
 
 def _side_by_side(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ class Plan:
 
     @property
     def walkers(self) -> int:
-        return self.config.sampler.n_walkers
+        return self.config.walkers
 
     @property
     def blocks(self) -> int:
@@ -56,15 +56,22 @@ class Plan:
         return range(blocks.start * size, min(blocks.stop * size, self.walkers))
 
     def slot(self, walker: int) -> int:
-        """Temperature index of a walker: replica by replica, each a whole ladder."""
-        return walker % len(self.config.sampler.temperatures)
+        """First temperature index of a walker: replica by replica, each a whole ladder; simulated, spread over one."""
+        slots = len(self.config.sampler.temperatures)
+        return walker * slots // self.walkers if self.config.tempering.kind == "simulated" else walker % slots
+
+    def temperature(self, walker: int) -> float:
+        """First temperature of a walker."""
+        return self.config.sampler.temperatures[self.slot(walker)]
 
     def start(self, walker: int) -> np.ndarray:
         """Starting weights (P,), float32.
 
         Replica r starts as start[r mod n] says: from reference r div n, or from fresh weights of its own.
         """
-        starts, replica = self.config.sampler.start, walker // len(self.config.sampler.temperatures)
+        starts = self.config.sampler.start
+        alone = self.config.tempering.kind == "simulated"
+        replica = walker if alone else walker // len(self.config.sampler.temperatures)
         turn, which = divmod(replica, len(starts))
         if starts[which] == "random" or self.weights is None:
             stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
@@ -78,6 +85,7 @@ class Plan:
         variables = (
             Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
             Variable("slot_temperature", "draw", "temperature of the walker", "nats"),
+            *self._tempering_variables(),
             *self.task.variables,
             *self._sampler_variables(),
             Variable("norm2", "draw", "squared norm |w|² of the parameters"),
@@ -88,6 +96,13 @@ class Plan:
                      dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
         )  # fmt: skip
         return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables)
+
+    def _tempering_variables(self) -> list[Variable]:
+        if self.config.tempering.kind != "simulated":
+            return []
+        slots = len(self.config.sampler.temperatures)
+        return [Variable("log_weight", "draw", "g of the law exp(-U/T_k + g_k), for each temperature", dims=("ladder",),
+                         shape=(slots,))]  # fmt: skip
 
     def _sampler_variables(self) -> list[Variable]:
         """What a kind of sampler records of itself."""

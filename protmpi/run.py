@@ -51,7 +51,7 @@ def sample(plan: Plan, blocks: range, device: str, world: World, lock: Lock, sto
     while ensemble.step < config.run.steps:
         explore(ensemble, config)
         quarantine(ensemble, store, world, display)
-        record(ensemble, store, config)
+        record(ensemble, tempering, store, config)
         if tempering.due(ensemble.step):
             tempering.sweep(ensemble, world)
         stopping = stop.requested(world)
@@ -74,10 +74,10 @@ def explore(ensemble: Ensemble, config: Config) -> None:
     ensemble.explore(goal - ensemble.step)
 
 
-def record(ensemble: Ensemble, store: Writer, config: Config) -> None:
+def record(ensemble: Ensemble, tempering: Tempering, store: Writer, config: Config) -> None:
     """Append a draw, and a snapshot where one is due."""
     if ensemble.step % config.run.record_every == 0:
-        store.append("draw", ensemble.draw())
+        store.append("draw", {**ensemble.draw(), **tempering.draw(ensemble.walkers)})
     if ensemble.step % config.run.snapshot_every == 0:
         store.append("snapshot", ensemble.snapshot())
 
@@ -135,5 +135,6 @@ def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
     path, last = config.execution.store, commit.last_record(config.execution.store)
     if last:
         everyone = range(ensemble.plan.walkers)
-        tempering.restore(last["step"], writer.read_checkpoint(path, last, everyone, ("slot", "ladder", "mass")))
-        ensemble.restore(last["step"], writer.read_checkpoint(path, last, ensemble.walkers), tempering.temperatures)
+        tempering.restore(writer.read_checkpoint(path, last, everyone, ("slot", "learned")))
+        mine = writer.read_checkpoint(path, last, ensemble.walkers)
+        ensemble.restore(last["step"], mine, tempering.temperature[ensemble.walkers])

@@ -236,10 +236,6 @@ class SamplerConfig(Section):
         """Whether a step is a trajectory of hybrid Monte Carlo."""
         return self.kind in ("constrained-hmc", "hmc")
 
-    @property
-    def n_walkers(self) -> int:
-        return len(self.temperatures) * self.walkers_per_temperature
-
 
 def rho_limit(scheme: str, m1: float) -> float:
     """Largest share of the noise that mini-batches may supply: 1 (double), 1/(1 + 2 c1²) (single; METHOD 2)."""
@@ -247,18 +243,27 @@ def rho_limit(scheme: str, m1: float) -> float:
 
 
 class TemperingConfig(Section):
-    """Replica exchange: walkers_per_temperature ladders of one walker per temperature, which swap temperatures."""
+    """Walkers that move in temperature.
 
-    kind: Literal["none", "exchange"] = key("none", "independent walkers, or replica exchange")
+    Replica exchange: walkers_per_temperature ladders of one walker per temperature, which swap temperatures. Simulated
+    tempering: `walkers` walkers, each of which jumps over all temperatures by learned weights.
+    """
+
+    kind: Literal["none", "exchange", "simulated"] = key(
+        "none", "independent walkers, replica exchange, or simulated tempering"
+    )
     t_min: Positive | None = key(
         None, "lowest temperature of a geometric ladder, instead of sampler.temperatures", "energy"
     )
     t_max: Positive | None = key(None, "highest temperature", "energy")
-    slots: Annotated[int | None, Field(ge=2)] = key(None, "number of temperatures")
-    exchange_every: Count = key(500, "steps between two sweeps of swaps; a multiple of run.record_every", "steps")
+    slots: Annotated[int, Field(ge=2)] | Literal["auto"] | None = key(
+        None, 'number of temperatures; "auto": as many as a short pilot finds enough'
+    )
+    walkers: Count = key(1, "walkers of simulated tempering")
+    exchange_every: Count = key(500, "steps between two sweeps of moves; a multiple of run.record_every", "steps")
     scheme: Literal["even-odd", "random"] = key("even-odd", "even and odd pairs in turn (faster), or by a coin")
     burn_in: Count = key(
-        20_000, "the ladder is spaced for equal rejection up to here, then draws are measured", "steps"
+        20_000, "the ladder (or the weights) are learned up to here and then frozen; later draws are measured", "steps"
     )
 
     @model_validator(mode="after")

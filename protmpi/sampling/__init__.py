@@ -9,6 +9,7 @@ step_size        the search behind `rho = "auto"`
 hmc              full-batch hybrid Monte Carlo, plain and on the sphere (METHOD section 5)
 energy           what is sampled, as a sampler sees it
 exchange, ladder which neighbours swap temperatures, and where the temperatures stand (METHOD section 6)
+simulated        walkers that jump over the temperatures alone, by learned weights
 block            walkers that are advanced together: langevin, hybrid
 """
 

@@ -51,6 +51,7 @@ class Block(ABC, Generic[S]):
         self.norm2 = dot(start, start) if config.constrained else None
         self.regulariser = Regulariser(config.lamda, config.gamma, start)
         self.schedule = adaptation.Schedule.start(len(walkers), config)
+        self.thermal_mass: Tensor | None = None  # M T (P,), once all walkers of a run share it
         self.step = 0
         self._state: S | None = None
         self.last_good: tuple[int, dict[str, np.ndarray]] = (0, {})  # step and checkpoint before the last stretch
@@ -85,18 +86,36 @@ class Block(ABC, Generic[S]):
         """Advance every walker by `steps` steps."""
 
     @abstractmethod
-    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
-        """Put the walker in `row` at another temperature with the masses (P,) that belong to it, momenta drawn anew."""
+    def share_masses(self, thermal_mass: np.ndarray) -> None:
+        """From now on M = thermal_mass / T, thermal_mass (P,) the same for every walker; momenta are drawn anew."""
+
+    @abstractmethod
+    def move(self, temperatures: np.ndarray) -> None:
+        """Put the walkers, which share masses, at `temperatures` (W,). Weights and momenta stay as they are."""
 
     def set_temperatures(self, temperatures: np.ndarray) -> None:
         """Temperatures (W,) of the walkers, before `restore`."""
         column = torch.as_tensor(temperatures, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
         self.thermostat = replace(self.thermostat, temperature=column)
 
-    def _set_temperature(self, row: int, temperature: float) -> None:
-        temperatures = self.thermostat.temperature[:, 0].cpu().numpy().copy()
-        temperatures[row] = temperature
-        self.set_temperatures(temperatures)
+    def _shared_masses(self) -> Tensor:
+        """M (W, P) at the present temperatures."""
+        assert self.thermal_mass is not None
+        return self.thermal_mass / self.thermostat.temperature
+
+    def _mass_arrays(self) -> dict[str, np.ndarray]:
+        """Masses for a checkpoint: M of each walker, or M T where it is shared, so that no rounding adds up."""
+        shared = self.thermal_mass is not None
+        mass = self.mass if self.thermal_mass is None else self.thermal_mass.expand_as(self.mass)
+        return {"mass": mass.cpu().numpy(), "shared": np.full(len(self.walkers), shared, dtype=np.uint8)}
+
+    def _restored_masses(self, arrays: dict[str, np.ndarray]) -> Tensor:
+        """M (W, P) from `_mass_arrays`, at the present temperatures."""
+        mass = self._tensor(arrays["mass"])
+        if not arrays["shared"].all():
+            return mass
+        self.thermal_mass = mass[0]
+        return self._shared_masses()
 
     @abstractmethod
     def thermal_state(self) -> str:

@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-EXCHANGE = 0x45584348  # key of the counter-based stream, apart from every SeedSequence stream
+from protmpi.sampling import ladder
+from protmpi.sampling.streams import uniforms
+
+FIRST_ROUND = 8  # sweeps: a rejection rate is known from the energies of every sweep, tried or not
 
 
 class Swaps(NamedTuple):
@@ -25,11 +28,6 @@ class Swaps(NamedTuple):
     """New slot of every walker (ladder, walker of the ladder), int64."""
     rejection: np.ndarray
     """Probability 1 - a of each pair to stay as it is (ladder, slots - 1), known for all pairs, tried or not."""
-
-
-def uniforms(seed: int, sweep: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform numbers in [0, 1) of a sweep, from a counter: no state to store, the same on every rank."""
-    return np.random.Generator(np.random.Philox(key=[seed, EXCHANGE], counter=[0, 0, 0, sweep])).random(shape)
 
 
 def acceptance(energies: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
@@ -53,7 +51,48 @@ def swap(slot: np.ndarray, energies: np.ndarray, temperatures: np.ndarray, seed:
     tried = np.arange(slots - 1) % 2 == parity[:, None]
     swapped = tried & (draws[:, :-1] < accept)
     new = slot.copy()
-    for ladder, k in np.argwhere(swapped):
-        lower, upper = walker[ladder, k], walker[ladder, k + 1]
-        new[ladder, lower], new[ladder, upper] = k + 1, k
+    for ladder_, k in np.argwhere(swapped):
+        lower, upper = walker[ladder_, k], walker[ladder_, k + 1]
+        new[ladder_, lower], new[ladder_, upper] = k + 1, k
     return Swaps(new, 1.0 - accept)
+
+
+class Exchange:
+    """Ladders whose walkers swap temperatures; while it learns, the spacing moves towards equal rejection.
+
+    It is spaced anew after 1, 2, 4, ... times FIRST_ROUND sweeps.
+    """
+
+    def __init__(self, temperatures: np.ndarray, slot: np.ndarray, seed: int, scheme: str) -> None:
+        """Temperatures (slots,) and the first slot of each walker (walkers,), ladder by ladder."""
+        self.temperatures, self.slot, self.seed, self.scheme = temperatures, slot, seed, scheme
+        self._rejections = np.zeros(len(temperatures) - 1)  # summed over the sweeps of this round, mean over ladders
+        self._sweeps = self._rounds = 0
+
+    def sweep(self, number: int, energies: np.ndarray, learn: bool) -> None:
+        """Swap by the energies (walkers,) of sweep `number`."""
+        shape = (-1, len(self.temperatures))
+        swaps = swap(self.slot.reshape(shape), energies.reshape(shape), self.temperatures, self.seed, number,
+                     self.scheme)  # fmt: skip
+        self.slot = swaps.slot.ravel()
+        if learn:
+            self._rejections = self._rejections + swaps.rejection.mean(0)
+            self._sweeps += 1
+            if self._sweeps == FIRST_ROUND * 2**self._rounds:
+                self.temperatures = ladder.respaced(self.temperatures, self._rejections / self._sweeps)
+                self._rejections, self._sweeps, self._rounds = np.zeros_like(self._rejections), 0, self._rounds + 1
+
+    def history(self) -> dict[str, np.ndarray]:
+        """What a draw keeps of the learning beside the temperatures."""
+        return {}
+
+    def learned(self) -> np.ndarray:
+        """Everything but the slots, for a checkpoint, (numbers,)."""
+        return np.concatenate([self.temperatures, self._rejections, [self._sweeps, self._rounds]])
+
+    def restore(self, slot: np.ndarray, learned: np.ndarray) -> None:
+        """Go on from the slots (walkers,) and what was learned."""
+        size = len(self.temperatures)
+        self.slot, self.temperatures = slot.astype(np.int64), learned[:size].copy()
+        self._rejections = learned[size : 2 * size - 1].copy()
+        self._sweeps, self._rounds = (int(x) for x in learned[2 * size - 1 :])

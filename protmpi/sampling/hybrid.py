@@ -69,12 +69,17 @@ class HybridBlock(Block[hmc.State]):
         for row in range(len(self.walkers)):
             self.schedule.advance(row, True, self.step, self.config)
 
-    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
-        self._set_temperature(row, temperature)
-        masses = self.mass.clone()
-        masses[row] = self._tensor(mass)
+    def share_masses(self, thermal_mass: np.ndarray) -> None:
+        self.thermal_mass = self._tensor(thermal_mass)
+        self._state = self.kernel.init(self.position, self._shared_masses())
+
+    def move(self, temperatures: np.ndarray) -> None:
+        before = self.thermostat.temperature
+        self.set_temperatures(temperatures)
         self.kernel.temperature = self.thermostat.temperature
-        self._state = self.kernel.init(self.position, masses)  # on the sphere the potential depends on T and M
+        # M goes with 1/T and frequencies with sqrt(T): the time step keeps its acceptance
+        self.kernel.dt = self.kernel.dt * (before / self.kernel.temperature).sqrt()
+        self._state = self.kernel.init(self.position, self._shared_masses())
 
     def thermal_state(self) -> str:
         return f"U = {float(self.state.energy):.4g}"
@@ -95,17 +100,16 @@ class HybridBlock(Block[hmc.State]):
 
     def checkpoint(self) -> dict[str, np.ndarray]:
         s = self.state
-        tensors = {"position": s.position, "mass": s.mass, "dt": self.kernel.dt, "gradient": s.gradient,
-                   "energy": s.energy}  # fmt: skip
+        tensors = {"position": s.position, "dt": self.kernel.dt, "gradient": s.gradient, "energy": s.energy}
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        return {**arrays, "accepted": self.accepted.copy(), "streams": self.streams.state(),
+        return {**arrays, **self._mass_arrays(), "accepted": self.accepted.copy(), "streams": self.streams.state(),
                 **self.schedule.arrays()}  # fmt: skip
 
     def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         energy = torch.from_numpy(arrays["energy"]).to(self.start.device)
         nothing = torch.ones_like(energy)
         self._state = hmc.State(
-            self._tensor(arrays["position"]), self._tensor(arrays["mass"]), energy, self._tensor(arrays["gradient"]),
+            self._tensor(arrays["position"]), self._restored_masses(arrays), energy, self._tensor(arrays["gradient"]),
             nothing.bool(), nothing,
         )  # fmt: skip
         self.kernel = self._kernel(self._tensor(arrays["dt"]))

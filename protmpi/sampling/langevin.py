@@ -112,15 +112,20 @@ class LangevinBlock(Block[State]):
             allowed = self.config.collective_tolerance / (self.thermostat.repeated * self.correlation[row])
             self._searches[row].collective = float(allowed)
 
-    def move(self, row: int, temperature: float, mass: np.ndarray) -> None:
-        self._set_temperature(row, temperature)
-        self.kernel.thermostat = self.thermostat
-        position, masses = self.position[row : row + 1], self._tensor(mass).unsqueeze(0)
-        xi = self.streams.normals("exchange", masses, [row])
-        momentum = self.kernel.draw_momentum(position, masses, xi, self.thermostat.rows([row]))
-        self._put([row], momentum=momentum, mass=masses)
-        self._state = self.kernel.with_noise(self.state)
+    def share_masses(self, thermal_mass: np.ndarray) -> None:
+        self.thermal_mass = self._tensor(thermal_mass)
+        heavier = self._shared_masses() / self.mass
+        for search, ratio in zip(self._searches, heavier.mean(1).tolist(), strict=False):
+            search.rho /= ratio  # what the walker found alone; now all share the steps of the shortest
+        mass, xi = self._shared_masses(), self.streams.normals("exchange", self.position)
+        momentum = self.kernel.draw_momentum(self.position, mass, xi, self.thermostat)
+        self._state = self.kernel.with_noise(replace(self.state, momentum=momentum, mass=mass))
         self._history = {}
+
+    def move(self, temperatures: np.ndarray) -> None:
+        self.set_temperatures(temperatures)
+        self.kernel.thermostat = self.thermostat
+        self._state = self.kernel.with_noise(replace(self.state, mass=self._shared_masses()))
 
     def thermal_state(self) -> str:
         gradient = self.state.gradient
@@ -195,8 +200,8 @@ class LangevinBlock(Block[State]):
     def checkpoint(self) -> dict[str, np.ndarray]:
         s = self.state
         gradient = torch.zeros_like(s.position) if s.gradient is None else s.gradient
-        tensors = {"position": s.position, "momentum": s.momentum, "mass": s.mass,
-                   "noise_variance": s.noise_variance, "gradient": gradient}  # fmt: skip
+        tensors = {"position": s.position, "momentum": s.momentum, "noise_variance": s.noise_variance,
+                   "gradient": gradient}  # fmt: skip
         if self._searches:
             tensors["anchor"] = self._anchor
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
@@ -204,12 +209,13 @@ class LangevinBlock(Block[State]):
             arrays["search"] = np.stack([search.to_array() for search in self._searches])
         arrays["correlation"] = self.correlation.copy()
         arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
-        return {**arrays, "streams": self.streams.state(), **self.schedule.arrays()}
+        return {**arrays, **self._mass_arrays(), "streams": self.streams.state(), **self.schedule.arrays()}
 
     def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        position, momentum, mass, noise_variance, gradient = (
-            self._tensor(arrays[name]) for name in ("position", "momentum", "mass", "noise_variance", "gradient")
+        position, momentum, noise_variance, gradient = (
+            self._tensor(arrays[name]) for name in ("position", "momentum", "noise_variance", "gradient")
         )
+        mass = self._restored_masses(arrays)
         state = State(position, momentum, mass, noise_variance, mass, mass,
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
         self.kernel.thermostat = self.thermostat

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+MOVES = 0x45584348  # key of the counter-based stream that moves walkers in temperature, apart from all SeedSequences
 PURPOSES = ("minibatch", "momentum", "variance", "reset", "metropolis", "exchange")
 """What a walker draws random numbers for. The order is part of every run's identity: append only."""
 
@@ -22,6 +23,11 @@ _LOW = (1 << 64) - 1
 def generator(seed: int, *spawn_key: int) -> np.random.Generator:
     """A stream of its own for every spawn key."""
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed, spawn_key=spawn_key)))
+
+
+def uniforms(seed: int, sweep: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform numbers in [0, 1) of a sweep, from a counter: no state to store, the same on every rank."""
+    return np.random.Generator(np.random.Philox(key=[seed, MOVES], counter=[0, 0, 0, sweep])).random(shape)
 
 
 class Streams:
