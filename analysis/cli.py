@@ -57,21 +57,28 @@ def thermodynamics(
 
 @app.command()
 def report(
-    store: StorePath,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for CSV and figures; made if absent")],
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="one store, or several to compare networks")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the report; made if absent")],
     strict: Strict = False,
+    separation: Annotated[int, typer.Option(min=0, help="P'@L: only pairs with |i-j| above this")] = 6,
+    tolerance: Annotated[int, typer.Option(min=0, max=3, help="P'@L: sites that a pair may be off a contact")] = 1,
+    apc: Annotated[bool, typer.Option("--apc", help="average product correction of attention maps")] = False,
 ) -> None:
-    """Tables of thermodynamics and self-checks, both as CSV too, and figures."""
-    from analysis.checks import checks
-    from analysis.report import write_report
+    """One HTML page with tables, self-checks and figures; beside it every figure (PNG, PDF) and number (CSV)."""
+    from analysis.contacts import Options
+    from analysis.report import labels_of, report_of, write_report
 
-    run = open_run(store)
-    data = run.thermodynamics()
-    found = checks(run, data)
-    written = write_report(run, data, found, out)
-    _print_tables(run, data, found)
-    print("\n".join(f"wrote {path}" for path in written))
-    _exit(found, strict)
+    runs = [open_run(store) for store in stores]
+    options = Options(separation, tolerance, apc)
+    reports = [report_of(run, label, options) for run, label in zip(runs, labels_of(runs), strict=True)]
+    written = write_report(reports, out)
+    for one in reports:
+        if len(reports) > 1:
+            print(f"\n{one.label}: {one.run.store.path}\n")
+        _print_tables(one.run, one.data, one.checks)
+    files = ", ".join(f"{sum(p.suffix == s for p in written)} {s[1:].upper()}" for s in (".png", ".pdf", ".csv"))
+    print(f"wrote {written[-1]} and beside it {files}")
+    _exit([check for one in reports for check in one.checks], strict)
 
 
 @app.command()

@@ -1,48 +1,255 @@
-"""The files of a report: everything that is drawn also as numbers."""
+"""What a report holds: for each run its tables, figures and numbers, subject by subject; then several runs together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protmpi.errors import ProtmpiError
+from analysis import tables
+from analysis.contacts import Options
+from analysis.thermodynamics import shown_slot
+from protmpi.errors import ProtmpiError, StoreError
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.figure import Figure
+    from rich.table import Table
 
     from analysis.checks import Check
     from analysis.run import Run
 
 
-def write_report(run: Run, data: xarray.Dataset, checks: Sequence[Check], folder: Path) -> list[Path]:
-    """Write thermodynamics.csv, .png, .pdf, energy_traces.png and checks.csv; returns their paths.
+@dataclass
+class Subject:
+    """One part of a report. `name` begins the names of its files."""
 
-    Raises ProtmpiError when the folder cannot be made.
-    """
-    from analysis import tables
-    from analysis.figures.style import save
+    name: str
+    title: str
+    figures: dict[str, tuple[Figure, str]] = field(default_factory=dict)
+    """Name -> figure and caption."""
+    tables: list[tuple[str, Table]] = field(default_factory=list)
+    """Caption and table."""
+    remarks: list[str] = field(default_factory=list)
+    numbers: dict[str, xarray.Dataset] = field(default_factory=dict)
+    """Name -> everything that is drawn."""
+
+
+@dataclass
+class RunReport:
+    """All subjects of one run."""
+
+    run: Run
+    label: str
+    data: xarray.Dataset
+    """Its thermodynamics."""
+    checks: Sequence[Check]
+    subjects: list[Subject]
+    attention: xarray.Dataset | None
+
+
+def report_of(run: Run, label: str, options: Options) -> RunReport:
+    """Everything that a store allows: energies and checks always, weights and attention where it has snapshots."""
+    from analysis.checks import checks
+
+    data = run.thermodynamics()
+    found = checks(run, data)
+    subjects = [_thermodynamics(run, data), _self_checks(found)]
+    attention = None
+    if "parameters" in run.store.variables and run.store.snapshots:
+        subjects += _weights(run, data)
+    if "attention" in run.store.variables and run.store.snapshots:
+        attention = run.attention(options)
+        subjects.append(_attention(attention, data))
+    return RunReport(run, label, data, found, subjects, attention)
+
+
+def labels_of(runs: Sequence[Run]) -> list[str]:
+    """A name for each run that no other has: its network, else its network and its store."""
+    names = [str(run.store.config.get("model", {}).get("name", "run")) for run in runs]
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.store.path.stem})"
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _thermodynamics(run: Run, data: xarray.Dataset) -> Subject:
     from analysis.figures.thermodynamics import energy_traces_figure, thermodynamics_figure
 
-    thermodynamics = thermodynamics_figure(run, data)
-    traces = energy_traces_figure(run, data)
+    return Subject(
+        "thermodynamics",
+        "Thermodynamics",
+        {
+            "thermodynamics": (
+                thermodynamics_figure(run, data),
+                "(a) mean loss, (b) heat capacity from fluctuations and from the slope of the mean loss, dashed: T* "
+                "with its error, (c) errors, (d) thermostat; at the side the early-stopped (ES) and over-trained (OT) "
+                "weights, bars: their spread.",
+            ),
+            "energy_traces": (
+                energy_traces_figure(run, data),
+                "Loss of every walker; pale: burn-in and draws before the energy is in equilibrium, not counted.",
+            ),
+        },
+        [("Every observable against temperature.", tables.temperature_table(data))],
+        tables.remarks(run, data),
+    )
+
+
+def _self_checks(found: Sequence[Check]) -> Subject:
+    return Subject("checks", "Self-checks", tables=[("Numbers whose right value is known.",
+                   tables.checks_table(found))], remarks=tables.checks_remarks(found))  # fmt: skip
+
+
+def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
+    from analysis.figures import weights
+    from analysis.weight_tables import gains_remarks, gains_table, overlaps_table
+
+    slot = shown_slot(data)
+    at = f"T = {tables.exponent_form(data['temperature'].values[slot])}, next to T*"
+    overlaps = run.overlaps()
+    yield Subject(
+        "overlaps",
+        "Overlaps of sampled weights",
+        {
+            "overlaps": (
+                weights.overlaps_figure(overlaps, slot),
+                f"Overlap q = w·w'/(|w||w'|) between snapshots: (a-c) distributions at {at}, (d) mean against T, "
+                "(e) decay in time.",
+            ),
+            "overlaps_layers": (weights.layers_figure(overlaps, slot), f"Distributions of q, array by array, at {at}."),
+        },
+        [("Mean overlap of all parameters.", overlaps_table(overlaps))],
+        numbers={
+            "overlaps": overlaps[["q", "q_std"]],
+            "overlap_histograms": _some(overlaps, "pairs", slot),
+            "overlap_decay": overlaps[["decay"]],
+        },
+    )
+    try:
+        gains = run.gains()
+    except StoreError:  # a network without layer norms
+        return
+    yield Subject(
+        "gains",
+        "Embedding dimension",
+        {
+            "gains": (
+                weights.gains_figure(gains, slot),
+                f"Gains of the layer norms, sampled at {at}, and of the reference weights; last panel: elements "
+                "outside of a peak at zero.",
+            )
+        },
+        [("Elements of each layer norm that remain.", gains_table(gains))],
+        gains_remarks(gains),
+        {
+            "gains": gains[["remaining", "bimodality", "threshold"]],
+            "gains_reference": gains[["reference_remaining", "reference_bimodality"]],
+            "gain_histograms": gains[["histogram"]],
+            "gain_histograms_reference": gains[["reference_histogram"]],
+        },
+    )
+
+
+def _some(data: xarray.Dataset, name: str, slot: int) -> xarray.Dataset:
+    """Histograms at one temperature, bins without any pair left out."""
+    found = data[[name]].isel(temperature=[slot])
+    return found.isel(q_bin=found[name].values.any(axis=(0, 1, 2)))
+
+
+def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
+    from analysis.figures import contacts
+    from analysis.weight_tables import contacts_remarks, contacts_table
+
+    slot = shown_slot(thermodynamics)
+    subject = Subject("attention", "Attention and contacts")
+    caption = "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above)."
+    subject.figures["attention"] = contacts.maps_figure(data, slot), caption
+    subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])
+    subject.numbers["self_averaging"] = data[["self_averaging", "between"]]
+    if "contact_map" not in data:
+        subject.remarks.append("The store knows no contact map: no precision.")
+        return subject
+    caption = (
+        "(a) P@L and (b) tolerant P'@L of the attention maps, (c) classes of separation (short 6-11, medium 12-23, "
+        "long from 24 sites), (d) how alike maps of single snapshots are. Dotted: random scores."
+    )
+    subject.figures["contacts"] = contacts.contacts_figure(data), caption
+    subject.tables.append(("Contact precision.", contacts_table(data)))
+    subject.remarks += contacts_remarks(data)
+    subject.numbers["precision"] = data[["precision", "precision_of_mean", "chance"]]
+    subject.numbers["tolerant_precision"] = data[["tolerant_precision", "tolerant_chance"]]
+    subject.numbers["range_precision"] = data[["range_precision", "range_chance"]]
+    for name in ("precision", "tolerant_precision", "range_precision"):
+        if f"reference_{name}" in data:
+            subject.numbers[f"{name}_reference"] = data[[f"reference_{name}"]]
+    return subject
+
+
+def together(reports: Sequence[RunReport]) -> Subject:
+    """Several networks in one figure each for thermodynamics and contacts."""
+    from analysis.figures import networks
+
+    found = [
+        networks.Network(
+            r.label, r.run, r.data, r.attention if r.attention is not None and "precision" in r.attention else None
+        )
+        for r in reports
+    ]
+    subject = Subject("networks", "Networks together")
+    subject.figures["networks"] = (
+        networks.thermodynamics_figure(found),
+        "(a) mean loss, (b) specific heat, (c) validation and (d) test error against T/T*; at the side ES and OT.",
+    )
+    if any(n.attention is not None for n in found):
+        subject.figures["networks_contacts"] = (
+            networks.contacts_figure(found),
+            "Contact precision of the best block of each network against T/T*. Dotted: random scores.",
+        )
+    subject.tables.append(("T* of each network.", tables.peaks_table([(r.label, r.data) for r in reports])))
+    return subject
+
+
+def write_report(reports: Sequence[RunReport], folder: Path) -> list[Path]:
+    """Write index.html, and beside it every figure (PNG, PDF) and every number (CSV); returns their paths.
+
+    Files of one run lie in `folder`, those of several in a folder each. Raises ProtmpiError when it cannot be made.
+    """
+    from analysis.page import page
+
+    several = len(reports) > 1
+    shared = together(reports) if several else None
+    html = page(reports, shared)
+    paths = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for report in reports:
+            own = folder / report.label.replace(" ", "-") if several else folder
+            own.mkdir(exist_ok=True)
+            paths += _write_run(report, own)
+        if shared:
+            paths += _write_figures(shared, folder)
+        paths.append(folder / "index.html")
+        paths[-1].write_text(html, encoding="utf-8")
     except OSError as error:
         raise ProtmpiError(f"{folder}: no report can be written here: {error.strerror}") from None
-    paths = [
-        folder / name
-        for name in (
-            "thermodynamics.csv",
-            "thermodynamics.png",
-            "thermodynamics.pdf",
-            "energy_traces.png",
-            "checks.csv",
-        )
-    ]
-    tables.write_csv(data, paths[0])
-    save(thermodynamics, paths[1])
-    save(thermodynamics, paths[2])
-    save(traces, paths[3])
-    tables.write_checks_csv(checks, paths[4])
     return paths
+
+
+def _write_run(report: RunReport, folder: Path) -> list[Path]:
+    paths = [folder / "thermodynamics.csv", folder / "checks.csv"]
+    tables.write_csv(report.data, paths[0])
+    tables.write_checks_csv(report.checks, paths[1])
+    for subject in report.subjects:
+        for name, numbers in subject.numbers.items():
+            paths.append(folder / f"{name}.csv")
+            tables.write_long_csv(numbers, paths[-1])
+        paths += _write_figures(subject, folder)
+    return paths
+
+
+def _write_figures(subject: Subject, folder: Path) -> list[Path]:
+    from analysis.figures.style import write_figures
+
+    return write_figures({name: figure for name, (figure, _) in subject.figures.items()}, folder)

@@ -151,6 +151,27 @@ def _at(data: xarray.Dataset, where: np.ndarray) -> str:
     return "at T = " + ", ".join(exponent_form(t) for t in data["temperature"].values[where])
 
 
+def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:
+    """T* of several networks, both ways, and their lowest validation error."""
+    def peak(data: xarray.Dataset, name: str) -> str:
+        edge = " (a bound)" if data[f"{name}_at_edge"].item() else ""
+        value, sem = data[name].item(), data[f"{name}_sem"].item()
+        return exponent_plus_minus(value, np.nan if edge else sem) + edge if math.isfinite(value) else "-"
+
+    columns = [("network", [label for label, _ in networks])]
+    for name, heading in (("t_star", "T* ±\n(fluct.)"), ("t_star_derivative", "T* ±\n(dU/dT)")):
+        columns.append((heading, [peak(data, name) for _, data in networks]))
+    if all("val_error" in data for _, data in networks):
+        best = [int(np.nanargmin(data["val_error"].values[:, 0])) for _, data in networks]
+        columns.append(("lowest\nval error ±", [
+            plus_minus(*data["val_error"].values[k]) for k, (_, data) in zip(best, networks, strict=True)
+        ]))
+        columns.append(("at T", [
+            exponent_form(data["temperature"].values[k]) for k, (_, data) in zip(best, networks, strict=True)
+        ]))
+    return table_of(columns)
+
+
 def checks_table(checks: Sequence[Check]) -> Table:
     """One line per kind of check: its worst temperature, and at how many temperatures the verdict is that."""
     from rich.text import Text
@@ -218,6 +239,13 @@ def write_csv(data: xarray.Dataset, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(zip(*columns, strict=True))
+
+
+def write_long_csv(data: xarray.Dataset, path: Path) -> None:
+    """Every value on a line of its own with its coordinates; empty cells are unknown."""
+    units = {name: variable.attrs.get("unit") for name, variable in data.variables.items()}
+    headings = {name: f"{name} [{unit}]" for name, unit in units.items() if unit}
+    data.to_dataframe().reset_index().rename(columns=headings).to_csv(path, index=False)
 
 
 def write_checks_csv(checks: Sequence[Check], path: Path) -> None:

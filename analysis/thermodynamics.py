@@ -146,6 +146,25 @@ def t_star(temperature: np.ndarray, capacity: np.ndarray, seed: int = 0) -> Peak
     return Peak(float(top), float(error), bool(np.argmax(mean) in (0, mean.size - 1)))
 
 
+def reference_temperature(data: xarray.Dataset) -> tuple[float, float, str]:
+    """T*, its standard error and where it comes from, to scale temperatures with.
+
+    The maximum of var(U)/T² where it lies inside the ladder, else that of d<U>/dT if it does; NaN where neither does.
+    """
+    for name, source in (("t_star", "var(U)/T²"), ("t_star_derivative", "d⟨U⟩/dT")):
+        if np.isfinite(data[name].item()) and not data[f"{name}_at_edge"].item():
+            return data[name].item(), data[f"{name}_sem"].item(), source
+    return np.nan, np.nan, "no maximum inside the ladder"
+
+
+def shown_slot(data: xarray.Dataset) -> int:
+    """Temperature whose distributions are drawn: the one next to T*, without T* the one in the middle."""
+    scale = reference_temperature(data)[0]
+    if np.isnan(scale):
+        return (data.sizes["temperature"] - 1) // 2
+    return int(np.argmin(np.abs(np.log(data["temperature"].values / scale))))
+
+
 def thermodynamics(run: Run) -> xarray.Dataset:
     """Every observable of a run against temperature.
 

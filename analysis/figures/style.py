@@ -97,6 +97,21 @@ def temperature_bar(figure: Figure, axes: Any, temperature: xarray.DataArray) ->
     bar.set_label(f"temperature T ({temperature.attrs['unit']})")
 
 
+def canvas(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure of the width of a page, `height` of that high, and its panels (row, column) with letters."""
+    figure = Figure(figsize=(TWO_COLUMNS, height * TWO_COLUMNS), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes, panel in zip(panels.flat, "abcdefghijklmnopqrstuvwxyz", strict=False):
+        letter(axes, panel)
+    return figure, panels
+
+
+def clear(axes: Axes) -> None:
+    """Leave the place of a panel empty."""
+    axes.axis("off")
+    axes.set_title("", loc="left")
+
+
 def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
     """A curve through means with their standard errors, `values` (x, statistic); unknown ones are left out."""
     mean, sem = values.T
@@ -114,7 +129,7 @@ def reference_strip(axes: Axes, series: list[tuple[dict[str, np.ndarray], dict[s
     labels = [label for label in REFERENCES if any(label in values for values, _ in series)]
     if not labels:
         return
-    strip = axes.inset_axes((1.03, 0, 0.1 * len(labels), 1), sharey=axes)
+    strip = axes.inset_axes((1.03, 0, 0.13 * len(labels), 1), sharey=axes)
     beside = np.linspace(-0.25, 0.25, len(series)) if len(series) > 1 else [0.0]
     for (values, style), shift in zip(series, beside, strict=True):
         for label, found in values.items():

@@ -87,8 +87,22 @@ def _heat_capacity_panel(axes: Axes, data: xarray.Dataset) -> None:
             axes.axvspan(max(peak - error, 0.0), peak + error, color=GREY, alpha=0.2, lw=0, zorder=0)
     axes.set_ylabel("heat capacity C ($k_\\mathrm{B}$)")
     bottom, top = axes.get_ylim()
-    axes.set_ylim(min(0.0, bottom), top + 0.35 * (top - min(0.0, bottom)))  # error bars below, the legend above them
+    bottom, top = min(0.0, bottom), _cut(axes, data, top)
+    axes.set_ylim(bottom, top + 0.35 * (top - bottom))  # error bars below, the legend above them
     axes.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=1.0)
+
+
+def _cut(axes: Axes, data: xarray.Dataset, top: float) -> float:
+    """Upper end of the axis of C; values beyond are marked there, so that a chain out of equilibrium hides nothing."""
+    slopes = data["heat_capacity_derivative"].values[:, 0]
+    most = 3.0 * np.nanmax(slopes) if np.isfinite(slopes).any() else 0.0
+    if not 0.0 < most < top:
+        return top
+    values = data["heat_capacity"].values[:, 0]
+    beyond = values > most
+    axes.plot(data["temperature"].values[beyond], np.full(beyond.sum(), most), color=BLUE, marker="$\\uparrow$", ms=7,
+              ls="none", label="far above")  # fmt: skip
+    return most
 
 
 def _error_panel(axes: Axes, run: Run, data: xarray.Dataset) -> None:

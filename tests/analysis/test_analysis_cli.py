@@ -15,7 +15,8 @@ from synthetic import LADDER, ar1, write_store
 
 from analysis import cli, open_run, tables
 
-FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png"}
+FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png",
+         "energy_traces.pdf", "index.html"}  # fmt: skip
 
 
 def demo_store(

@@ -1,0 +1,139 @@
+"""Attention maps beside the contact map, and how well they tell contacts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.contacts import candidates, scores
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    STYLE,
+    VERMILLION,
+    canvas,
+    points,
+    reference_strip,
+    temperature_axis,
+)
+from analysis.tables import exponent_form
+
+if TYPE_CHECKING:
+    import xarray
+
+BLOCK_COLOURS = (BLACK, BLUE, VERMILLION, GREEN, ORANGE)
+BRIGHTEST = 0.995
+"""Quantile of the scores above which all are drawn alike."""
+MAPS_ACROSS = 4
+
+
+def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
+    """Symmetrised mean maps (below the diagonal) and contacts (above): every block, coldest, best and hottest T, ES."""
+    slots = sorted({0, slot, data.sizes["temperature"] - 1})
+    columns = [(f"T = {exponent_form(data['temperature'].values[k])}", data["map"].values[k]) for k in slots]
+    if "ES" in data["weights"].values:
+        columns.append(("ES weights", data["reference_map"].sel(weights="ES").values))
+    columns = columns[:MAPS_ACROSS]
+    contacts = data["contact_map"].values if "contact_map" in data else None
+    blocks = data.sizes["block"]
+    with matplotlib.rc_context(STYLE):
+        figure, panels = canvas(0.3 * blocks, blocks, len(columns))
+        for axes, (block, column) in zip(panels.flat, np.ndindex(blocks, len(columns)), strict=True):
+            title, maps = columns[column]
+            axes.set_title("", loc="left")
+            axes.set_title(title if blocks == 1 else f"block {block + 1}, {title}", loc="center", fontsize=7)
+            image = _map(axes, maps[block], contacts, data.attrs["apc"])
+            if column == len(columns) - 1:
+                figure.colorbar(image, ax=panels[block].tolist(), pad=0.01, aspect=25, label="mean attention")
+            axes.set_xlabel("site" if block == blocks - 1 else "")
+            axes.set_ylabel("" if column else "site")
+        if contacts is not None:
+            label = "contact (above the diagonal)"
+            figure.legend(handles=[Line2D([], [], color=VERMILLION, marker="s", ms=2, ls="none", label=label)],
+                          loc="outside upper left")  # fmt: skip
+    return figure
+
+
+def _map(axes: Axes, raw: np.ndarray, contacts: np.ndarray | None, apc: bool) -> Any:
+    score = scores(raw, apc)
+    length = len(score)
+    i, j = candidates(length)
+    finite = np.isfinite(score[i, j])
+    low, high = np.quantile(score[i, j][finite], [0.0, BRIGHTEST]) if finite.any() else (0.0, 1.0)
+    shown = np.where(np.tril(np.ones_like(score), -1) > 0, score, np.nan)
+    edges = (0.5, length + 0.5, length + 0.5, 0.5)
+    image = axes.imshow(shown, cmap="Greys", vmin=low, vmax=high, extent=edges, interpolation="nearest")
+    if contacts is not None:
+        above = np.triu(contacts)
+        row, column = np.nonzero(above)
+        size = (72 * axes.get_window_extent().width / axes.figure.dpi / length) ** 2 * 0.6
+        axes.scatter(column + 1, row + 1, s=size, marker="s", color=VERMILLION, lw=0)
+    axes.plot([0.5, length + 0.5], [0.5, length + 0.5], color=GREY, lw=0.5)
+    axes.spines[["top", "right"]].set_visible(True)
+    axes.set_xticks([1, *range(20, length + 1, 20)])
+    axes.set_yticks([1, *range(20, length + 1, 20)])
+    return image
+
+
+def contacts_figure(data: xarray.Dataset) -> Figure:
+    """P@L, P'@L, classes of separation and self-averaging against T, with the ES and OT weights."""
+    tolerance, separation = data.attrs["tolerance"], data.attrs["separation"]
+    temperature, unit = data["temperature"].values, data["temperature"].attrs["unit"]
+    with matplotlib.rc_context(STYLE):
+        figure, panels = canvas(0.72, 2, 2)
+        _precision(panels[0, 0], data, "precision", data["chance"].item())
+        panels[0, 0].set_ylabel("precision P@L")
+        at = {"tolerance": tolerance}
+        _precision(panels[0, 1], data.sel(at), "tolerant_precision", data["tolerant_chance"].sel(at).item())
+        panels[0, 1].set_ylabel(f"tolerant precision P'@L\n(|i-j| > {separation}, ± {tolerance} sites)")
+        best = data.sel(block=data["best_block"].item())
+        series = []
+        for name, colour, marker in zip(data["range"].values, (BLUE, ORANGE, VERMILLION), "os^", strict=True):
+            style: dict[str, Any] = {"color": colour, "marker": marker}
+            points(panels[1, 0], temperature, best["range_precision"].sel(range=name).values, **style, label=name)
+            panels[1, 0].axhline(data["range_chance"].sel(range=name).item(), color=colour, lw=0.7, ls=":")
+            found = {w: best["reference_range_precision"].sel(weights=w, range=name).values
+                     for w in data["weights"].values}  # fmt: skip
+            series.append((found, {**style, "ls": "none"}))
+        reference_strip(panels[1, 0], series)
+        of_block = f" of block {data['best_block'].item()}" if data.sizes["block"] > 1 else ""
+        panels[1, 0].set(ylabel=f"precision{of_block}, L/2 pairs")
+        panels[1, 0].legend(title="|i-j| short, medium, long; dots: chance", ncols=3)
+        for b, block in enumerate(data["block"].values):
+            colour = BLOCK_COLOURS[b % len(BLOCK_COLOURS)]
+            for name, marker, line in (("self_averaging", "o", "-"), ("between", "s", "--")):
+                values = data[name].sel(block=block).values
+                points(panels[1, 1], temperature, values, color=colour, marker=marker, ls=line, ms=3)
+        panels[1, 1].set(ylabel="correlation of the maps of two snapshots")
+        panels[1, 1].legend(handles=[
+            Line2D([], [], color=BLACK, marker="o", ms=3, label="of one chain"),
+            Line2D([], [], color=BLACK, marker="s", ms=3, ls="--", label="of independent chains"),
+        ])  # fmt: skip
+        for axes in panels.flat:
+            temperature_axis(axes, temperature, unit)
+        for axes in panels.flat[:3]:
+            axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+    return figure
+
+
+def _precision(axes: Axes, data: xarray.Dataset, name: str, chance: float) -> None:
+    """A precision of every block against T."""
+    temperature, series = data["temperature"].values, []
+    for b, block in enumerate(data["block"].values):
+        style: dict[str, Any] = {"color": BLOCK_COLOURS[b % len(BLOCK_COLOURS)], "marker": "os^vD"[b % 5]}
+        label = f"block {block}" if data.sizes["block"] > 1 else "attention"
+        points(axes, temperature, data[name].sel(block=block).values, **style, label=label)
+        reference = f"reference_{name}"
+        found = {w: data[reference].sel(weights=w, block=block).values for w in data["weights"].values}
+        series.append((found, {**style, "ls": "none"}))
+    axes.axhline(chance, color=GREY, lw=0.8, ls=":", label="chance")
+    axes.legend(ncols=3)
+    reference_strip(axes, series)
