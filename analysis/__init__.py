@@ -3,16 +3,20 @@
     from analysis import open_run
 
     run = open_run("runs/demo/store.zarr")
-    print(run.thermodynamics())
+    print(run.thermodynamics())         # and run.overlaps(), run.gains(), run.attention(): xarray datasets
 
-run             a store by temperature instead of by walker
+run             a store by temperature instead of by walker;  snapshots  its weights, block by block
 chains          correlated series: mean and error, effective samples, R-hat, equilibration
 thermodynamics  <U>, heat capacity both ways, T* and every observable against T
 checks          numbers of a run whose right value is known: pass, weak or fail
+overlaps        how alike sampled weights are;  gains  which elements are useless;  compact  the network without them
+attention       mean maps of every block;  contacts  how well a map tells the contacts of a structure
 tempering       replica exchange: acceptance, barrier, round trips, flow
 free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
 significance    z-scores of means whose errors are themselves estimates
-figures         what is drawn;  tables  what is printed and written;  ladder_tables  of exchange
+compare         two runs, observable by observable;  watch  a run as it goes on
+figures/        what is drawn;  tables, weight_tables, ladder_tables  what is printed and written
+report          what a report holds;  page  the report as one HTML page
 cli             the program `protmpi-analysis`
 """
 

@@ -136,6 +136,38 @@ def free_energy(
         _print(ladder_tables.free_energy_table(data, POINTS), ladder_tables.free_energy_remarks(data), written)
 
 
+@app.command()
+def compare(
+    first: StorePath,
+    second: StorePath,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with status 1 when an observable differs")] = False,
+) -> None:
+    """Test two runs of one problem for equality of every observable at every temperature that both have."""
+    from analysis.compare import compare as differences_of
+    from analysis.compare import comparison_remark, comparison_table
+
+    differences = differences_of(open_run(first), open_run(second))
+    names = [f"first: {first}", f"second: {second}"]
+    _print(comparison_table(differences), [*names, comparison_remark(differences)], [])
+    if strict and any(d.verdict == "differ" for d in differences):
+        raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    store: StorePath,
+    every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="time between two looks")] = 10.0,
+    once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
+) -> None:
+    """Redraw a run in the terminal while it goes on; Ctrl-C ends the watching, not the run."""
+    from rich.console import Console
+
+    from analysis.watch import watch as look
+
+    terminal = sys.stdout.isatty()
+    look(store, every, Console(width=None if terminal else TABLE_WIDTH, highlight=False), once or not terminal)
+
+
 def _print_json(tree: dict[str, Any]) -> None:
     from json import dumps
 

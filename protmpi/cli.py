@@ -162,6 +162,27 @@ def doctor(
 
 
 @app.command()
+def compact(
+    store: StorePath,
+    out: Annotated[Path | None, typer.Option(metavar="TOML", help="STORE-compact.toml if absent")] = None,
+    temperature: Annotated[float | None, typer.Option(help="of the ladder; the one next to T* if absent")] = None,
+) -> None:
+    """Configuration of the network that is left when elements with gains of about zero go. Train and run it next."""
+    from analysis import open_run
+    from analysis.compact import compact as reduce
+    from analysis.compact import to_toml
+
+    target = out or store.with_name(f"{store.stem}-compact.toml")
+    found = reduce(open_run(store), temperature)
+    try:
+        with target.open("x") as file:
+            file.write(to_toml(found.config, f"{store}: {found.remark}."))
+    except OSError as error:
+        raise ProtmpiError(f"{target}: cannot be written: {error.strerror}; choose another --out") from None
+    print(f"{found.remark}\nwrote {target}; next: protmpi train {target}; protmpi run {target}")
+
+
+@app.command()
 def bench(
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
     network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,

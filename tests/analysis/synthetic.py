@@ -66,14 +66,15 @@ def write_store(
     burn_in: int | None = None,
     contacts: np.ndarray | None = None,
     model: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
     Observables named test_..., `parameters` and `attention` are over (walker, snapshot, ...), kinetic_ratio_layer over
     (walker, draw, layer), with `layers` the name and size of each. Without `slot` walkers stay at their temperatures.
-    `sampler` and `model` add to these sections of the configuration; `sphere` is whether the norm is held. `tempering`
-    is that section of the configuration, `burn_in` (steps) the attribute of newer stores.
+    `sampler` and `model` add to these sections of the configuration, `more` has others; `sphere` is whether the norm is
+    held. `tempering` is that section of the configuration, `burn_in` (steps) the attribute of newer stores.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -115,6 +116,7 @@ def write_store(
         constants.append(Constant("contact_map", ("site", "attended"), contacts.astype("uint8"), "contacts", ""))
     model = {"name": "transformer-1-4", "kind": "transformer", "blocks": 1, "d": 4, "m": 16, **(model or {})}
     config = {"sampler": {"adapt_until": BURN_IN_DRAWS * RECORD_EVERY, **(sampler or {})}, "model": model}
+    config |= more or {}
     if tempering is not None:
         config["tempering"] = tempering
     offsets = np.cumsum([0, *(layers or {}).values()]).tolist()

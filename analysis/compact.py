@@ -1,0 +1,75 @@
+"""The smaller network that the gains of a run ask for, as a configuration: train it, sample it, report both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from analysis.gains import remaining_dimension
+from analysis.tables import exponent_form, plus_minus
+from analysis.thermodynamics import shown_slot
+from protmpi.errors import ProtmpiError, StoreError
+
+if TYPE_CHECKING:
+    from analysis.run import Run
+
+
+class Compact(NamedTuple):
+    """A reduced network and how it was found."""
+
+    config: dict[str, Any]
+    remark: str
+
+
+def compact(run: Run, temperature: float | None = None) -> Compact:
+    """Leave out the elements in the peak at zero of the gains: embedding dimension d', hidden units m' = 4 d'.
+
+    At one temperature of the ladder, by default the one next to T*. In a pooling network m' is what remains of the
+    layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError
+    when no gains are useless, ProtmpiError when `temperature` is not in the ladder.
+    """
+    data, model = run.gains(), run.store.config["model"]
+    slot = shown_slot(run.thermodynamics()) if temperature is None else _slot_of(run, temperature)
+    at = f"at T = {exponent_form(run.temperature[slot])}"
+    mean, sem = remaining_dimension(data, model["d"])[slot]
+    d = max(2, round(float(mean)))
+    if not np.isfinite(mean) or d >= model["d"]:
+        raise StoreError(f"{run.store.path}: the gains have no peak at zero {at}: all {model['d']} elements remain")
+    m = 4 * d
+    if model["kind"] == "pooling":
+        m = round(float(remaining_dimension(data, model["m"])[slot, 0]))
+    remark = f"{plus_minus(mean, sem)} of {model['d']} elements remain {at}: d = {d}, m = {m}"
+    return Compact(_reduced(run.store.config, d, m), remark)
+
+
+def _slot_of(run: Run, temperature: float) -> int:
+    slot = int(np.argmin(np.abs(np.log(run.temperature / temperature))))
+    if not np.isclose(run.temperature[slot], temperature, rtol=1e-2):
+        ladder = ", ".join(map(exponent_form, run.temperature))
+        raise ProtmpiError(f"--temperature: {exponent_form(temperature)} is not in the ladder: {ladder}")
+    return slot
+
+
+def _reduced(config: dict[str, Any], d: int, m: int) -> dict[str, Any]:
+    """A configuration with another network, and files of its own for weights and draws."""
+    reduced = {name: {key: value for key, value in section.items() if value is not None}
+               for name, section in config.items()}  # fmt: skip
+    model = {key: value for key, value in reduced["model"].items() if key in ("kind", "blocks")}
+    reduced["model"] = {**model, "d": d, "m": m}
+    for section, key in (("train", "file"), ("execution", "store")):
+        path = Path(reduced[section][key])
+        reduced[section][key] = str(path.with_name(f"{path.stem}-compact{path.suffix}"))
+    for key in ("t_min", "t_max", "slots"):  # the ladder is in sampler.temperatures
+        reduced.get("tempering", {}).pop(key, None)
+    return reduced
+
+
+def to_toml(config: dict[str, Any], head: str) -> str:
+    """Sections of plain values; JSON writes strings, numbers, lists, true and false as TOML does."""
+    lines = [f"# {head}"]
+    for name, section in config.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(lines) + "\n"
