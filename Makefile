@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo test lint kspin yardstick
+.PHONY: setup demo gallery test lint kspin yardstick
 
 setup: .venv/installed
 
@@ -20,6 +20,24 @@ demo: setup
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi train configs/demo.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/demo.toml
 	.venv/bin/protmpi-analysis report $(RUN)/store.zarr --out $(RUN)/report
+
+# Every figure of docs/gallery.md: at most 30 minutes on two quiet cores. Stores go on where they ended.
+NETWORKS = transformer-1-26 transformer-1-64 transformer-4-14 transformer-4-64 pooling-64-320
+GALLERY  = runs/gallery
+gallery: setup
+	.venv/bin/protmpi data make configs/gallery/transformer-1-26.toml
+	for network in $(NETWORKS); do \
+	  $(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi train configs/gallery/$$network.toml && \
+	  $(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/gallery/$$network.toml || exit 1; \
+	done
+	.venv/bin/protmpi-analysis report $(NETWORKS:%=$(GALLERY)/%.zarr) --out $(GALLERY)/report
+	mkdir -p docs/gallery
+	cp $(GALLERY)/report/networks*.png docs/gallery/
+	for network in transformer-1-26 transformer-1-64 transformer-4-64; do \
+	  for figure in overlaps gains attention; do \
+	    cp $(GALLERY)/report/$$network/$$figure.png docs/gallery/$$network-$$figure.png || exit 1; \
+	  done; \
+	done
 
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest

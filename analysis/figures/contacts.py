@@ -47,10 +47,11 @@ def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(0.3 * blocks, blocks, len(columns))
         for axes, (block, column) in zip(panels.flat, np.ndindex(blocks, len(columns)), strict=True):
-            title, maps = columns[column]
+            title = columns[column][0]
             axes.set_title("", loc="left")
             axes.set_title(title if blocks == 1 else f"block {block + 1}, {title}", loc="center", fontsize=7)
-            image = _map(axes, maps[block], contacts, data.attrs["apc"])
+            of_block = scores(np.array([column_maps[block] for _, column_maps in columns]), data.attrs["apc"])
+            image = _map(axes, of_block[column], contacts, _range(of_block))
             if column == len(columns) - 1:
                 figure.colorbar(image, ax=panels[block].tolist(), pad=0.01, aspect=25, label="mean attention")
             axes.set_xlabel("site" if block == blocks - 1 else "")
@@ -62,12 +63,15 @@ def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
     return figure
 
 
-def _map(axes: Axes, raw: np.ndarray, contacts: np.ndarray | None, apc: bool) -> Any:
-    score = scores(raw, apc)
-    length = len(score)
-    i, j = candidates(length)
-    finite = np.isfinite(score[i, j])
-    low, high = np.quantile(score[i, j][finite], [0.0, BRIGHTEST]) if finite.any() else (0.0, 1.0)
+def _range(maps: np.ndarray) -> tuple[float, float]:
+    """Darkest and brightest score of some maps (map, L, L), so that they share one colour bar."""
+    values = maps[(..., *candidates(maps.shape[-1]))]
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(np.quantile(known, BRIGHTEST))) if known.size else (0.0, 1.0)
+
+
+def _map(axes: Axes, score: np.ndarray, contacts: np.ndarray | None, ends: tuple[float, float]) -> Any:
+    length, (low, high) = len(score), ends
     shown = np.where(np.tril(np.ones_like(score), -1) > 0, score, np.nan)
     edges = (0.5, length + 0.5, length + 0.5, 0.5)
     image = axes.imshow(shown, cmap="Greys", vmin=low, vmax=high, extent=edges, interpolation="nearest")

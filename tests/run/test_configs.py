@@ -1,0 +1,37 @@
+"""Every configuration that is shipped can be read, and the published campaign is the one of the study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from protmpi.config import load
+from protmpi.sections import PUBLISHED_NETWORKS
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_it_parses(path: Path) -> None:
+    load(path)
+
+
+@pytest.mark.parametrize("folder", ["paper", "gallery"])
+def test_a_campaign_has_every_network_and_files_of_its_own(folder: str) -> None:
+    configs = [load(path) for path in (CONFIGS / folder).glob("*.toml")]
+    assert sorted(config.model.name for config in configs) == sorted(PUBLISHED_NETWORKS)
+    assert len({config.data.file for config in configs}) == 1
+    assert len({config.train.file for config in configs} | {config.execution.store for config in configs}) == 10
+
+
+@pytest.mark.parametrize("name", PUBLISHED_NETWORKS)
+def test_the_full_size_covers_two_decades_with_three_starts(name: str) -> None:
+    config = load(CONFIGS / "paper" / f"{name}.toml")
+    ladder = config.sampler.temperatures
+    assert ladder[-1] / ladder[0] >= 100
+    published = 2.3e-5 if name.startswith("pooling") else 1.1e-4
+    assert ladder[0] <= 0.1 * published
+    assert ladder[-1] >= 10 * published
+    assert config.sampler.walkers_per_temperature == config.train.references == 3
+    assert (config.data.train, config.data.val, config.data.sequences) == (1_000, 1_000, 15_000)
