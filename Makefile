@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery test lint kspin yardstick
+.PHONY: setup demo gallery test lint kspin yardstick tempering
 
 setup: .venv/installed
 
@@ -63,3 +63,16 @@ yardstick: setup
 	    .venv/bin/protmpi run configs/yardstick-hmc.toml "$$@" --store $(YARDSTICK)/$$network-hmc.zarr && wait; } && \
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
+
+# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (3 more).
+
+TEMPERING = runs/tempering
+tempering: setup
+	.venv/bin/protmpi data make configs/demo.toml
+	.venv/bin/protmpi train configs/tempering.toml
+	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
+	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
+	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=3000 --set run.steps=15000
+	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
+	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
+	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr

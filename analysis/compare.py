@@ -87,6 +87,7 @@ def _difference(temperature: float, name: str, first: Mean, second: Mean, tries:
 
 def comparison_table(differences: list[Difference]) -> Table:
     """One row for each observable and temperature."""
+
     def share(d: Difference) -> str:
         return f"{100 * (d.first.value / d.second.value - 1):+.2f} %" if d.second.value else "-"
 

@@ -53,7 +53,8 @@ def tempering_remarks(data: xarray.Dataset) -> list[str]:
         f"Round trips by ladder: {_joined(trips, 'd')} in {sweeps} sweeps{long}.",
         f"Predicted: {predicted:.3g} with these slots, at most {most:.3g} = sweeps / (2 + 2Λ) with others, "
         "if a sweep forgets U.",
-        f"Barrier Λ = {total:.2f}: about {data['advice'].item()} slots would do; there are {slots}.",
+        f"Barrier Λ = {total:.2f}, {data['predicted_barrier'].item():.2f} predicted from C: about "
+        f"{data['advice'].item()} slots would do; there are {slots}.",
     ]
     if data.attrs["scheme"] != "even-odd":
         lines.append("Pairs were tried at random: even-odd turns make more round trips.")
@@ -90,6 +91,7 @@ def tempering_json(data: xarray.Dataset) -> dict[str, Any]:
         **{
             name: data[name].values.tolist()
             for name in (
+                "predicted_barrier",
                 "expected_acceptance",
                 "consistency",
                 "predicted_round_trips",

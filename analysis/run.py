@@ -44,6 +44,11 @@ class Run:
         self.store = Store(path)
         self.temperature = _ladder(self.store)
         """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
+        if self.store.config.get("tempering", {}).get("kind") == "simulated":
+            raise StoreError(
+                f"{path}: walkers of simulated tempering jump alone, and this analysis takes one walker at each "
+                "temperature; `slot`, `energy` and `log_weight` are in the store, xarray.open_zarr reads them"
+            )
         walkers = self.store.schema.walkers
         self.replicas, left_over = divmod(walkers, self.temperature.size)
         """Independent walkers at each temperature."""

@@ -153,6 +153,7 @@ def _at(data: xarray.Dataset, where: np.ndarray) -> str:
 
 def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:
     """T* of several networks, both ways, and their lowest validation error."""
+
     def peak(data: xarray.Dataset, name: str) -> str:
         edge = " (a bound)" if data[f"{name}_at_edge"].item() else ""
         value, sem = data[name].item(), data[f"{name}_sem"].item()
@@ -163,12 +164,18 @@ def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:
         columns.append((heading, [peak(data, name) for _, data in networks]))
     if all("val_error" in data for _, data in networks):
         best = [int(np.nanargmin(data["val_error"].values[:, 0])) for _, data in networks]
-        columns.append(("lowest\nval error ±", [
-            plus_minus(*data["val_error"].values[k]) for k, (_, data) in zip(best, networks, strict=True)
-        ]))
-        columns.append(("at T", [
-            exponent_form(data["temperature"].values[k]) for k, (_, data) in zip(best, networks, strict=True)
-        ]))
+        columns.append(
+            (
+                "lowest\nval error ±",
+                [plus_minus(*data["val_error"].values[k]) for k, (_, data) in zip(best, networks, strict=True)],
+            )
+        )
+        columns.append(
+            (
+                "at T",
+                [exponent_form(data["temperature"].values[k]) for k, (_, data) in zip(best, networks, strict=True)],
+            )
+        )
     return table_of(columns)
 
 

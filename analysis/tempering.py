@@ -150,6 +150,12 @@ def round_trip_rate(acceptance: np.ndarray, scheme: str) -> float:
     return float(1.0 / (2.0 * (1 if scheme == "even-odd" else acceptance.size) + 2.0 * detours))
 
 
+def predicted_barrier(temperature: np.ndarray, energy: np.ndarray) -> float:
+    """Λ before any swap, ∫ sqrt(C/π) d ln T with C = d<U>/dT, from mean energies at the temperatures (slot,)."""
+    capacity = np.maximum(np.diff(energy) / np.diff(temperature), 0.0)
+    return float(np.sum(np.sqrt(capacity / np.pi) * np.diff(np.log(temperature))))
+
+
 def last_end(slots: np.ndarray, top: int) -> np.ndarray:
     """Which end each walker visited last: 1 the top, 0 the bottom, -1 neither yet; slots (..., draw), same shape."""
     end = np.where(slots == top, 1, np.where(slots == 0, 0, -1))
@@ -197,6 +203,7 @@ def tempering(run: Run) -> xarray.Dataset:
 
     acceptance          share of tried swaps that was accepted (pair, statistic = mean, sem); acceptance_by_ladder
     expected_acceptance mean of the Metropolis probability (pair,); consistency: z of the swaps against it
+    predicted_barrier   Λ from <U> of the slots alone: ∫ sqrt(C/π) d ln T
     barrier             Λ; advice: slots that would do, 2 Λ rounded up, at least 2
     round_trips         counted (ladder,); round_trip_rate: per sweep
     predicted_round_trips, predicted_rate   from the acceptance of this ladder; limit_rate: many slots, 1/(2 + 2Λ)
@@ -215,6 +222,8 @@ def tempering(run: Run) -> xarray.Dataset:
     rate = round_trip_rate(pooled[:, 0], scheme)
     span = (slots.shape[-1] - 1) * run.store.schema.record_every
     taken = slots.shape[0] * slots.shape[1] * span / trips.sum() if trips.any() else np.inf
+    first = run.store.first_measured["draw"]
+    energy = np.nanmean(run.by_temperature("energy")[:, :, first:], axis=(0, 2))
     unit, total = run.observables["energy"].unit, barrier(pooled[:, 0])
     return xarray.Dataset(
         {
@@ -222,6 +231,7 @@ def tempering(run: Run) -> xarray.Dataset:
             "acceptance_by_ladder": (("ladder", "pair"), by_ladder),
             "expected_acceptance": ("pair", expected_acceptance(swaps)),
             "consistency": ("pair", consistency(swaps)),
+            "predicted_barrier": predicted_barrier(run.temperature, energy),
             "barrier": total,
             "advice": max(2, math.ceil(2.0 * total)) if math.isfinite(total) else top + 1,
             "round_trips": ("ladder", trips),

@@ -52,6 +52,27 @@ def run(
 
 
 @app.command()
+def ladder(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """How many temperatures a ladder from t_min to t_max takes, by a short pilot on all ranks."""
+    from hpc.devices import bind
+    from hpc.stop import EXIT_INTERRUPTED, Stop
+    from hpc.world import AbortOnException, connect, together
+    from protmpi import display, pilot, tasks
+    from protmpi.config import load
+
+    world = connect()
+    with AbortOnException(world):
+        loaded = together(world, lambda: load(config, overrides))
+        device = together(world, lambda: bind(world, loaded.execution.device, loaded.execution.threads_per_rank)).device
+        task = together(world, lambda: tasks.build(loaded, device))
+        found = pilot.measure(loaded, task, device, world, Stop())
+    if found is None:
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if world.rank == 0:
+        print(json.dumps(found.to_json())) if as_json else display.show_pilot(found)
+
+
+@app.command()
 def train(config: ConfigFile, overrides: Overrides = None) -> None:
     """Early-stopped and over-trained reference weights. Give the same command again to continue."""
     from hpc.devices import bind

@@ -81,9 +81,9 @@ class Config(Section):
         if not numbers or ends[0] >= ends[1] or ends[2] < 2 or ends[2] != int(ends[2]):
             return given  # what is wrong with them the section says itself
         sampler = given.get("sampler", {})
-        if "temperatures" in sampler:
-            raise ValueError("sampler.temperatures: give either this list or tempering.t_min, t_max and slots")
         ladder = [float(t) for t in np.geomspace(ends[0], ends[1], int(ends[2]))]
+        if sampler.get("temperatures", ladder) != ladder:  # a configuration written in full has both
+            raise ValueError("sampler.temperatures: give either this list or tempering.t_min, t_max and slots")
         return {**given, "sampler": {**sampler, "temperatures": ladder}}
 
     @model_validator(mode="after")
@@ -115,6 +115,19 @@ class Config(Section):
         if self.tempering.kind == "simulated":
             return self.tempering.walkers
         return len(self.sampler.temperatures) * self.sampler.walkers_per_temperature
+
+    def with_slots(self, slots: int) -> Config:
+        """The same with a geometric ladder of so many temperatures."""
+        given = self.model_dump()
+        del given["sampler"]["temperatures"]
+        given["tempering"]["slots"] = slots
+        return Config.model_validate(given)
+
+    def without_tempering(self, temperatures: np.ndarray, seed: int) -> Config:
+        """Independent walkers, one at each of the temperatures."""
+        sampler = self.sampler.model_copy(update={"temperatures": temperatures.tolist(), "walkers_per_temperature": 1})
+        run = self.run.model_copy(update={"seed": seed, "walkers_per_block": 1})
+        return self.model_copy(update={"sampler": sampler, "run": run, "tempering": TemperingConfig()})
 
     def physics(self) -> dict[str, Any]:
         """The keys that decide every draw, flat: `section.key` -> value. Data and starting weights enter by hash."""

@@ -18,6 +18,7 @@ from protmpi.store.reader import Store
 
 if TYPE_CHECKING:
     from hpc.devices import Binding
+    from protmpi.pilot import Pilot
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
@@ -59,6 +60,8 @@ class Display:
             if finding.verdict == WARN:
                 self.console.print(finding.detail)
         self.console.print(plan.cost(len(places)))
+        if plan.config.tempering.kind != "none":
+            self.console.print(plan.tempering_cost())
 
     def taken_over(self, line: str) -> None:
         """Say what became of an earlier owner of the store."""
@@ -117,6 +120,21 @@ def rank_table(places: list[Binding]) -> Table:
         table.add_row(str(place.rank), place.host, str(place.local_rank), place.device, place.device_name,
                       place.uuid, str(place.threads))  # fmt: skip
     return table
+
+
+def show_pilot(pilot: Pilot) -> None:
+    """What `protmpi ladder` found, and what to do with it."""
+    console = open_console(0)
+    table = Table("T", "U", "C to the next T", "barrier to the next T", box=None, header_style="bold")
+    capacity, between = pilot.capacity, np.diff(np.log(pilot.temperature))
+    for k, (t, u) in enumerate(zip(pilot.temperature, pilot.energy, strict=True)):
+        last = k == len(capacity)
+        rejected = "" if last else f"{np.sqrt(max(capacity[k], 0.0) / np.pi) * between[k]:.2f}"
+        table.add_row(f"{t:.2e}", f"{u:.4g}", "" if last else f"{capacity[k]:.0f}", rejected)
+    console.print(table)
+    console.print(f"Barrier {pilot.barrier:.2f}: {pilot.slots} slots would do, a round trip in each ladder takes about "
+                  f"{2 + 4 * pilot.barrier:.0f} sweeps\nthat forget U. Rejections are equal at "
+                  f"temperatures = [{', '.join(f'{t:.3e}' for t in pilot.ladder())}]")  # fmt: skip
 
 
 def show_report(report: Report) -> None:

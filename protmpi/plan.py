@@ -15,6 +15,7 @@ import numpy as np
 
 from protmpi import weights
 from protmpi.config import Config
+from protmpi.sampling import ladder
 from protmpi.sampling.energy import Regulariser
 from protmpi.sampling.langevin import QUANTILES
 from protmpi.sampling.step_size import STAGES
@@ -24,6 +25,8 @@ from protmpi.tasks import Task
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from protmpi.pilot import Pilot
 
 RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
 
@@ -35,12 +38,14 @@ class Plan:
     config: Config
     task: Task
     weights: weights.Weights | None
+    pilot: Pilot | None = None
+    """What `tempering.slots = "auto"` comes from."""
 
     @classmethod
-    def of(cls, config: Config, task: Task) -> Plan:
+    def of(cls, config: Config, task: Task, pilot: Pilot | None = None) -> Plan:
         """Raises DataError when the starting weights are missing or do not fit."""
         random = set(config.sampler.start) == {"random"}
-        return cls(config, task, None if random else weights.load(config.train.file, config, task))
+        return cls(config, task, None if random else weights.load(config.train.file, config, task), pilot)
 
     @property
     def walkers(self) -> int:
@@ -191,6 +196,7 @@ class Plan:
             "parameter_layout": self.task.layout.to_json(),
             "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
             "hosts": hosts,
+            **({"pilot": self.pilot.to_json()} if self.pilot else {}),
         }
 
     def cost(self, ranks: int) -> str:
@@ -203,4 +209,20 @@ class Plan:
             f"({self.task.layout.size:,} parameters) on {ranks} rank{'s' if ranks > 1 else ''}; store: "
             f"{self.schema.draws:,} draws, {self.schema.snapshots:,} snapshots, "
             f"{self.schema.bytes() / 1e9:.3g} GB in {self.schema.files():,} files"
+        )
+
+    def tempering_cost(self) -> str:
+        """One line: how many slots the ladder needs, as far as it is known before any swap."""
+        sampler, tempering = self.config.sampler, self.config.tempering
+        t, count = np.asarray(sampler.temperatures), sampler.walkers_per_temperature
+        walks = f"{count} ladder{'s' * (count > 1)} of"
+        if tempering.kind == "simulated":
+            walks = f"{self.walkers} walker{'s' * (self.walkers > 1)} on one ladder of"
+        known = "`protmpi ladder CONFIG` measures C"
+        if self.pilot:
+            low, high = self.pilot.capacity.min(), self.pilot.capacity.max()
+            known = f"the pilot found C = {low:.0f} to {high:.0f} and a barrier of {self.pilot.barrier:.2f}"
+        return (
+            f"{walks} {len(t)} temperatures from {t[0]:.3g} to {t[-1]:.3g}; rejection is sqrt(C/pi) per e-fold of T, "
+            f"so that these are enough for heat capacities C up to {ladder.bearable_capacity(t):.0f}; {known}"
         )

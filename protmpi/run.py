@@ -16,6 +16,7 @@ from protmpi.config import Config
 from protmpi.display import Display
 from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
+from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
 from protmpi.store import commit, writer
 from protmpi.store.reader import Store
@@ -30,7 +31,13 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     """
     binding = together(world, lambda: bind(world, config.execution.device, config.execution.threads_per_rank))
     task = together(world, lambda: tasks.build(config, binding.device))
-    plan = together(world, lambda: Plan.of(config, task))
+    pilot = None
+    if config.tempering.slots == "auto":
+        pilot = find_pilot(config, task, binding.device, world, stop)
+        if pilot is None:
+            return False
+        config = config.with_slots(pilot.slots)
+    plan = together(world, lambda: Plan.of(config, task, pilot))
     blocks = together(world, lambda: my_blocks(plan.blocks, world))
     places = world.allgather(binding)
     findings = doctor.essentials(places)

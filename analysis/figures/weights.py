@@ -48,7 +48,7 @@ LEAST_BINS, MOST_BINS = 25, 120
 
 
 def kind_of(group: str) -> str:
-    """"0.LN1.gain" -> "LN1.gain": the array, without its block."""
+    """ "0.LN1.gain" -> "LN1.gain": the array, without its block."""
     head, _, tail = group.partition(".")
     return tail if head.isdigit() else group
 

@@ -51,9 +51,8 @@ def swap(slot: np.ndarray, energies: np.ndarray, temperatures: np.ndarray, seed:
     tried = np.arange(slots - 1) % 2 == parity[:, None]
     swapped = tried & (draws[:, :-1] < accept)
     new = slot.copy()
-    for ladder_, k in np.argwhere(swapped):
-        lower, upper = walker[ladder_, k], walker[ladder_, k + 1]
-        new[ladder_, lower], new[ladder_, upper] = k + 1, k
+    which, k = np.nonzero(swapped)
+    new[which, walker[which, k]], new[which, walker[which, k + 1]] = k + 1, k
     return Swaps(new, 1.0 - accept)
 
 

@@ -45,8 +45,10 @@ class Simulated:
 
     def sweep(self, number: int, energies: np.ndarray, learn: bool) -> None:
         """Jump by the energies (walkers,) of sweep `number`."""
+        alive = np.isfinite(energies)
+        learn = learn and bool(alive.any())
         if learn and not self._visited.any():  # as if <U> were the same at all temperatures
-            self.log_weight = np.nanmean(energies) / self.temperatures
+            self.log_weight = energies[alive].mean() / self.temperatures
         probability = probabilities(energies, self.temperatures, self.log_weight)
         self.slot = jump(self.slot, probability, self.seed, number)
         if learn:
@@ -54,7 +56,7 @@ class Simulated:
             self._since += bool(self._visited.all())
             size = len(self.temperatures)
             gain = 1.0 / (size + self._since)
-            self.log_weight = self.log_weight - gain * (size * np.nanmean(probability, axis=0) - 1.0)
+            self.log_weight = self.log_weight - gain * (size * probability[alive].mean(0) - 1.0)
 
     def history(self) -> dict[str, np.ndarray]:
         """What a draw keeps of the learning beside the temperatures."""

@@ -11,9 +11,7 @@ from test_page import whole_store
 PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
 
 
-def test_the_example_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("runs/demo").mkdir(parents=True)
     whole_store(Path("runs/demo/store.zarr"))

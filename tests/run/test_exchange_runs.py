@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -53,6 +54,10 @@ device = "cpu"
 """
 
 
+SIMULATED = ("--set", "tempering.kind=simulated", "--set", "tempering.walkers=4",
+             "--set", "sampler.walkers_per_temperature=1")  # fmt: skip
+
+
 def write(folder: Path, kind: str = "constrained") -> Path:
     path = folder / "tempering.toml"
     path.write_text(CONFIG.format(folder=folder, kind=kind))
@@ -79,6 +84,33 @@ def test_in_pieces_and_on_any_number_of_ranks_is_the_run_in_one(protmpi: Command
     assert len(np.unique(measured)) == 4, "the ladder is frozen"
     assert store.first_measured["draw"] == 30
     assert not np.array_equal(np.unique(measured), np.unique(temperature[:, :, 0])), "it was spaced anew"
+
+
+def test_simulated_tempering_on_any_number_of_ranks_and_in_pieces(protmpi: Command, tmp_path: Path) -> None:
+    """In one and in two pieces; walkers know each other only by the weights."""
+    config = write(tmp_path)
+    whole = digest(protmpi, config, tmp_path / "whole.zarr", *SIMULATED)
+    pieces = tmp_path / "pieces.zarr"
+    assert digest(protmpi, config, pieces, *SIMULATED, "--set", "run.steps=350", ranks=2) != whole
+    assert digest(protmpi, config, pieces, *SIMULATED, ranks=3) == whole
+
+    store = Store(tmp_path / "whole.zarr")
+    slot, weights = store.read("slot"), store.read("log_weight")
+    assert slot.shape[0] == 4
+    assert (np.diff(slot, axis=1) != 0).any(), "walkers jump"
+    assert (np.diff(weights[0, 10:29], axis=0) != 0).any(axis=1).all(), "weights are learned until the burn-in ends"
+    assert (weights[:, 30:] == weights[0, -1]).all(), "then they are frozen"
+
+
+def test_a_pilot_finds_the_slots_and_a_second_call_goes_on_with_them(protmpi: Command, tmp_path: Path) -> None:
+    config, store = write(tmp_path), tmp_path / "auto.zarr"
+    auto = ("--set", 'tempering.slots="auto"')
+    half = digest(protmpi, config, store, *auto, "--set", "run.steps=400", ranks=2)
+    pilot = Store(store).attributes["pilot"]
+    assert Store(store).config["tempering"]["slots"] == pilot["slots"] == len(pilot["ladder"])
+    assert digest(protmpi, config, store, *auto) != half
+    advice = protmpi("ladder", config, *auto, "--json", ranks=3)
+    assert json.loads(advice.stdout) == pilot
 
 
 def test_a_rank_with_a_stale_permutation_is_named_at_once(tmp_path: Path) -> None:
@@ -122,6 +154,7 @@ with AbortOnException(world):
         ("tempering.burn_in=100", "tempering.burn_in: 100 must come after sampler.adapt_until = 100"),
         ("tempering.t_max=1e-4", "tempering.t_max: 0.0001 is not above t_min = 0.001"),
         ("tempering.slots=1", "tempering.slots"),
+        ("tempering.kind=simulated", "sampler.walkers_per_temperature: simulated tempering has tempering.walkers"),
         ("sampler.temperatures=[1e-3]", "sampler.temperatures: give either this list or tempering.t_min"),
         ("tempering.burn_in=2000", "tempering.burn_in: 2000 leaves no measured draw"),
     ],

@@ -1,0 +1,43 @@
+"""Replica exchange against independent walkers of the same network: <U>(T) must agree.
+
+    python bench/tempering.py EXCHANGE_STORE INDEPENDENT_STORE
+
+Prints a Markdown table: <U> at the temperatures of the independent walkers, theirs and that of the exchange, reweighted
+to the same T (`analysis.free_energy`), with standard errors and z-scores. Exits with 1 when a z-score is beyond 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from analysis import open_run
+from analysis.free_energy import free_energy
+from analysis.tables import exponent_form, plus_minus
+
+LIMIT = 4.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("exchange", type=Path)
+    parser.add_argument("independent", type=Path)
+    asked = parser.parse_args()
+    curve, alone = free_energy(open_run(asked.exchange)), open_run(asked.independent).thermodynamics()
+    grid, (mean, sem) = curve["temperature"].values, curve["energy"].values.T
+    print("| T | <U> independent | ESS | <U> exchange | z |\n|---|---|---|---|---|")
+    worst = 0.0
+    samples = alone["effective_samples"].values
+    for t, (a, da), ess in zip(alone["temperature"].values, alone["energy"].values, samples, strict=True):
+        b, db = np.interp(t, grid, mean), np.interp(t, grid, sem)
+        z = (a - b) / np.hypot(da, db)
+        worst = max(worst, abs(z))
+        print(f"| {exponent_form(t)} | {plus_minus(a, da)} | {ess:.0f} | {plus_minus(b, db)} | {z:+.1f} |")
+    sys.exit(int(not worst <= LIMIT))
+
+
+if __name__ == "__main__":
+    main()

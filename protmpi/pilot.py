@@ -1,0 +1,102 @@
+"""A short pilot: how many temperatures a ladder takes, found before the walkers of the run are known.
+
+Walkers at a few temperatures between `t_min` and `t_max` tell C = d<U>/dT, and with it the communication barrier
+
+    Lambda = integral of sqrt(C/pi) d ln T            (`sampling.ladder`)
+
+2 Lambda slots are enough. The pilot takes 2 `adapt_until` steps, of which the second half counts, on as many ranks as
+it has walkers. Its result is the same on every rank and for every number of ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpc.world import World, together
+from protmpi.ensemble import Ensemble
+from protmpi.errors import ConfigError, SamplingError
+from protmpi.plan import Plan
+from protmpi.sampling import ladder
+from protmpi.store.reader import Store
+
+if TYPE_CHECKING:
+    from hpc.stop import Stop
+    from protmpi.config import Config
+    from protmpi.tasks import Task
+
+WALKERS = 4
+DRAWS = 20  # energies of each walker, in either half
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Mean energies at the temperatures of the pilot, (WALKERS,) each."""
+
+    temperature: np.ndarray
+    energy: np.ndarray
+
+    @property
+    def capacity(self) -> np.ndarray:
+        """C = d<U>/dT between neighbouring temperatures, (WALKERS - 1,)."""
+        return np.asarray(np.diff(self.energy) / np.diff(self.temperature))
+
+    @property
+    def barrier(self) -> float:
+        return ladder.predicted_barrier(self.temperature, self.energy)
+
+    @property
+    def slots(self) -> int:
+        """How many temperatures would do."""
+        return ladder.enough_slots(self.barrier)
+
+    def ladder(self) -> np.ndarray:
+        """Those temperatures, at equal steps of the barrier (slots,)."""
+        return ladder.spaced(self.temperature, self.energy, self.slots)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"temperature": self.temperature.tolist(), "energy": self.energy.tolist(),
+                "heat_capacity": self.capacity.tolist(), "barrier": self.barrier, "slots": self.slots,
+                "ladder": self.ladder().tolist()}  # fmt: skip
+
+
+def find_pilot(config: Config, task: Task, device: str, world: World, stop: Stop) -> Pilot | None:
+    """The pilot that the store of the run was made from, else a new one. Collective. None when a signal stopped it."""
+    path = config.execution.store
+    kept = together(world, lambda: Store(path).attributes.get("pilot") if path.exists() else None)
+    if kept:
+        return Pilot(np.array(kept["temperature"]), np.array(kept["energy"]))
+    return measure(config, task, device, world, stop)
+
+
+def measure(config: Config, task: Task, device: str, world: World, stop: Stop) -> Pilot | None:
+    """Run the pilot. Collective. None when a signal stopped it.
+
+    Raises ConfigError without two ends of a ladder, SamplingError when a walker of the pilot is lost.
+    """
+    ends = config.tempering.t_min, config.tempering.t_max
+    if ends[0] is None or ends[1] is None:
+        raise ConfigError("tempering.t_min: a pilot needs t_min and t_max, the ends of the ladder")
+    # a seed of its own: the run that follows must not begin with the same random numbers
+    plan = Plan.of(config.without_tempering(np.geomspace(ends[0], ends[1], WALKERS), config.run.seed + 1), task)
+    mine = range(WALKERS * world.rank // world.size, WALKERS * (world.rank + 1) // world.size)
+    ensemble = Ensemble(plan, mine, device) if mine else None
+    if ensemble:
+        ensemble.initialise()
+    energies = []
+    for draw in range(2 * DRAWS):
+        if ensemble:
+            ensemble.explore(max(1, config.sampler.adapt_until // DRAWS))
+            if draw >= DRAWS:
+                energies.append(ensemble.draw()["energy"])
+        if stop.requested(world):
+            return None
+    gathered = [energies for energies in world.allgather(np.array(energies)) if energies.size]
+    # the mean after the gathering: how numpy adds up depends on how many walkers lie beside each other
+    mean = np.ascontiguousarray(np.concatenate(gathered, axis=1).T).mean(1)
+    found = Pilot(np.asarray(plan.config.sampler.temperatures), mean)
+    if not np.isfinite(found.energy).all():
+        raise SamplingError("the pilot lost a walker: take a smaller sampler.rho")
+    return found
