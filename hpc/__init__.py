@@ -1,1 +1,9 @@
-"""The machine: ranks and collectives (world), rank -> GPU and threads (devices), when to stop (stop). No science."""
+"""The machine, and no science.
+
+world     ranks and collectives
+devices   rank -> GPU and threads
+doctor    what is wrong with the machine, before a run
+lock      who writes a store
+stop      when to stop
+restarts  how often to start again
+"""

@@ -26,6 +26,8 @@ class Stop:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)
         self.received = signal.Signals(number).name
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)  # batch scripts repeat it until the run has ended
 
     def requested(self, world: World) -> str | None:
         """Name of the first signal that any rank has received, None if none has. Collective."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from hpc import doctor
+from hpc import doctor, restarts
 from hpc.devices import bind
 from hpc.lock import Lock
 from hpc.stop import Stop
@@ -111,6 +111,7 @@ def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display
     lock = together(world, lambda: prepare_store(plan, hosts, display) if world.rank == 0 else None)
     token = world.allgather(lock.token if lock else "")[0]
     try:
+        together(world, lambda: restarts.note(path, Store(path).status()["step"]) if lock else None)
         yield Lock(path, token)
     finally:
         if lock:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One network, one ladder: all temperatures x starts over the allocation.
+# One network, one ladder: all temperatures x starts over the allocation, one rank per GPU.
 #   sbatch slurm/sweep.sh configs/demo.toml [--set section.key=value ...]
 # The same command continues a run that was stopped; when the time limit nears, the job commits and requeues itself.
 
@@ -7,24 +7,15 @@
 #SBATCH --open-mode=append
 #SBATCH --requeue
 # ---- edit this block -------------------------------------------------------------------------------------------------
-#SBATCH --job-name=protmpi
+#SBATCH --job-name=protmpi-sweep
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=4
 #SBATCH --cpus-per-task=1
 #SBATCH --time=24:00:00
 ##SBATCH --partition=gpu --account=NAME --gpus-per-task=1
-VENV=${PROTMPI_VENV:-$PWD/.venv}
-MPI=${PROTMPI_MPI:-pmix}
+# PROTMPI_CONTAINER=protmpi-cuda.sif   # or PROTMPI_VENV=...; without either, .venv beside this folder is used
 # ----------------------------------------------------------------------------------------------------------------------
-set -u
-INTERRUPTED=75 # protmpi's exit status for "committed, start me again"
+# shellcheck source=slurm/common.sh
+source "${PROTMPI_HOME:-${SLURM_SUBMIT_DIR:-.}}/slurm/common.sh" || exit 2 # submit from protmpi's folder, or set PROTMPI_HOME
 
-srun --mpi="$MPI" "$VENV/bin/protmpi" run "$@" &
-job=$!
-trap 'kill -USR1 $job' USR1
-trap 'kill -TERM $job' TERM
-# wait returns early when a signal comes in: wait again until srun itself has ended
-while kill -0 $job 2>/dev/null; do wait $job; status=$?; done
-
-[ "$status" -eq $INTERRUPTED ] && exec scontrol requeue "$SLURM_JOB_ID"
-exit "$status"
+on_ranks run "$@"

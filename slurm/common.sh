@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# What the batch scripts beside this file share: which protmpi, which launcher, and what follows an early stop.
+#
+# PROTMPI_LAUNCHER   how ranks are started: `srun --mpi=pmix` (default), `srun --mpi=pmi2`, `mpirun --bind-to none`, ...
+# PROTMPI_CONTAINER  image file to run in; PROTMPI_VENV is the virtual environment used without one
+# PROTMPI_REQUEUE=0  do not start again after an early stop
+# slurm/site.sh      read first where it exists: modules and settings of this cluster (see site.example.sh)
+set -u
+
+INTERRUPTED=75 # protmpi's exit status for "committed, start me again"
+here=$(dirname "${BASH_SOURCE[0]}")
+# shellcheck source=/dev/null
+if [ -f "$here/site.sh" ]; then source "$here/site.sh"; fi
+
+inside=() programs=${PROTMPI_VENV:-$here/../.venv}/bin/
+if [ -n "${PROTMPI_CONTAINER:-}" ]; then
+  inside=(apptainer exec ${SLURM_JOB_GPUS:+--nv} "$PROTMPI_CONTAINER") programs=
+fi
+
+# on_ranks ARGUMENTS...: protmpi on every rank of the allocation. Returns when it has finished; ends the job with its
+# status where it failed, and puts the job back into the queue where it was stopped early.
+on_ranks() {
+  local launcher child status
+  read -ra launcher <<<"${PROTMPI_LAUNCHER:-srun --mpi=pmix}"
+  if [ "${launcher[0]}" = srun ]; then
+    # a rank that dies takes the others along within a minute; srun does not inherit --cpus-per-task by itself
+    launcher+=(--wait=60 --cpu-bind=cores ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
+  fi
+  # USR1 says "commit and exit". It is repeated until the run has ended, and ignored while protmpi is still starting.
+  # shellcheck disable=SC2016  # the inner shell expands $0 and $@
+  launcher+=(bash -c 'trap "" USR1; exec "$0" "$@"')
+  # processes that wait for a message must not burn the cores of those that compute
+  OMPI_MCA_mpi_yield_when_idle=1 "${launcher[@]}" "${inside[@]}" "${programs}protmpi" "$@" &
+  child=$!
+  trap 'while kill -USR1 $child; do sleep 2; done 2>/dev/null &' USR1 TERM
+  # wait returns early when a signal comes in: wait again until the launcher itself has ended
+  while kill -0 $child 2>/dev/null; do
+    wait $child
+    status=$?
+  done
+  trap - USR1 TERM
+  if [ "$status" -eq $INTERRUPTED ]; then requeue; fi
+  if [ "$status" -ne 0 ]; then exit "$status"; fi
+}
+
+# Put this job (this task of an array) back into the queue: the same command goes on from the last commit.
+# protmpi itself gives up when a job has started three times in a row at the same step.
+requeue() {
+  local job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID} state
+  job=${job:-${SLURM_JOB_ID:-}}
+  if [ "${PROTMPI_REQUEUE:-1}" = 0 ]; then exit $INTERRUPTED; fi
+  if command -v scontrol >/dev/null && command -v squeue >/dev/null; then
+    state=$(squeue --noheader --jobs="$job" --format=%T)
+    if [ "$state" != RUNNING ]; then
+      echo "protmpi: committed; job $job is ${state:-gone} and is left alone"
+      exit $INTERRUPTED
+    fi
+    echo "protmpi: committed; job $job goes back into the queue"
+    if scontrol requeue "$job"; then exit 0; fi
+  fi
+  echo "protmpi: committed and not requeued: submit the same command again to go on" >&2
+  exit $INTERRUPTED
+}
