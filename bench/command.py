@@ -43,8 +43,9 @@ def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequen
             for count in walkers:
                 steps = max(1, 16 // count)
                 world.barrier()
+                block = measure.product_block(task, count, scheme, kind)
                 fast, slow = measure.medians(
-                    measure.product_steps(task, count, steps, scheme, kind),
+                    lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
                     measure.baseline_step(task, data, kind),
                     device=kind,
                 )

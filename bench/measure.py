@@ -117,10 +117,8 @@ def weights(task: Folding, walkers: int, device: str) -> Tensor:
     return torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(device)
 
 
-def product_steps(
-    task: Folding, walkers: int, steps: int, scheme: Scheme, device: str, rho: float = RHO
-) -> Callable[[], object]:
-    """`steps` steps of `walkers` walkers of the product."""
+def product_block(task: Folding, walkers: int, scheme: Scheme, device: str, rho: float = RHO) -> LangevinBlock:
+    """`walkers` walkers of the product at work, which never adapt."""
     config = SamplerConfig(
         scheme=scheme, rho=rho, batch=BATCH, min_extractions=10, max_extractions=10, min_adj_step=NEVER,
         max_adj_step=NEVER, adapt_until=0,
@@ -129,7 +127,7 @@ def product_steps(
         range(walkers), weights(task, walkers, device), np.full(walkers, TEMPERATURE), task, config, 1
     )
     block.initialise()
-    return lambda: block.explore(steps)
+    return block
 
 
 def baseline_step(task: Folding, data: FoldingData, device: str) -> Callable[[], object]:

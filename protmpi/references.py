@@ -28,6 +28,7 @@ from protmpi.training import Trainer
 # Over-training ends when energy and error fall by less than this share from the third to the last quarter of the
 # epochs: training slows down as a power of time, so the window has to grow with it.
 SATURATED = 0.01
+LEAST = 5  # points of the curve in a quarter, below which a lull is no saturation
 SAVE_EVERY = 20.0  # seconds between two saves of a part file
 
 Report = Callable[[str], None]
@@ -137,7 +138,7 @@ def _losses(trainer: Trainer) -> str:
 def _saturated(curves: dict[str, list[float]]) -> bool:
     """Whether training energy and error fell by less than SATURATED between the third and the last quarter."""
     quarter = len(curves["epoch"]) // 4
-    if not quarter:
+    if quarter < LEAST:
         return False
     energy, error = np.asarray(curves["train_energy"]), np.asarray(curves["train_error"])
     return all(c[-quarter:].mean() > (1.0 - SATURATED) * c[-2 * quarter : -quarter].mean() for c in (energy, error))

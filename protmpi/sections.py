@@ -143,6 +143,7 @@ class TrainConfig(Section):
     batch: Count = key(64, "mini-batch", "sequences")
     warmup: Count = key(4_000, "steps over which the learning rate rises", "steps")
     dropout: Annotated[float, Field(ge=0, lt=1)] = key(0.1, "dropout while training")
+    lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the loss; as in the sampler to train on what it samples")
     patience: Count = key(50, "early stopping: epochs without a better validation loss", "epochs")
     max_epochs: Count = key(10_000, "early stopping gives up here", "epochs")
     over_epochs: Count = key(2_000, "over-training ends here at the latest", "epochs")

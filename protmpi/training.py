@@ -64,6 +64,7 @@ class Trainer:
     def _step(self, indices: np.ndarray, dropout: torch.Generator) -> None:
         drop = Dropout(self.config.dropout, dropout) if self.config.dropout else None
         _, g = self.task.gradient(self.w, indices, drop)
+        g.add_(self.w, alpha=self.config.lamda)
         self.t += 1
         self.m.lerp_(g, 1.0 - BETA1)
         self.v.lerp_(g * g, 1.0 - BETA2)

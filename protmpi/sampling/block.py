@@ -45,7 +45,7 @@ class Block(ABC, Generic[S]):
     ) -> None:
         self.walkers, self.start, self.energy, self.config = walkers, start, energy, config
         self.layout = energy.layout
-        self.streams = Streams(seed, walkers)
+        self.streams = Streams(seed, walkers, start.device)
         temperature = torch.as_tensor(temperatures, dtype=start.dtype, device=start.device).unsqueeze(1)
         self.thermostat = Thermostat(temperature, config.m1, config.dt, config.scheme)
         self.norm2 = dot(start, start) if config.constrained else None

@@ -23,7 +23,7 @@ class HybridBlock(Block[hmc.State]):
         c, rows = self.config, range(len(self.walkers))
         return hmc.build(
             self.thermostat.temperature, dt, c.leapfrog_steps, self._energy_gradient,
-            lambda like: self.streams.normals("momentum", like),
+            self.streams.step_normals,
             lambda: torch.tensor([[self.streams.uniform("metropolis", row)] for row in rows],
                                  dtype=torch.float64, device=self.start.device),
             self.norm2, c.fixman,

@@ -27,7 +27,7 @@ class LangevinBlock(Block[State]):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         c = self.config
-        constants = (self.thermostat, self._gradient, lambda like: self.streams.normals("momentum", like))
+        constants = (self.thermostat, self._gradient, self.streams.step_normals)
         if self.norm2 is None:
             self.kernel = pseudo_langevin.build(*constants)
         else:

@@ -1,7 +1,8 @@
 """Random numbers: one stream per (seed, walker, purpose), so that a walker's draws depend on nothing else.
 
-Streams are numpy PCG64DXSM generators made from SeedSequence spawn keys. A checkpoint holds their state as six
-64-bit words each.
+Streams are numpy PCG64DXSM generators made from SeedSequence spawn keys; the normals of every step ("momentum") come
+from torch generators on the device of the walkers, four times faster there: Mersenne twisters on a CPU, Philox on a
+GPU, seeded from the same spawn keys. A checkpoint holds all their states as 64-bit words.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from torch import Tensor
 MOVES = 0x45584348  # key of the counter-based stream that moves walkers in temperature, apart from all SeedSequences
 PURPOSES = ("minibatch", "momentum", "variance", "reset", "metropolis", "exchange")
 """What a walker draws random numbers for. The order is part of every run's identity: append only."""
+EVERY_STEP = "momentum"
 
 WORDS = 6  # 128-bit state, 128-bit increment, half-used 32-bit draw
 _LOW = (1 << 64) - 1
+# torch's state of a Mersenne twister: seed (8 bytes), words left and whether seeded (4 each), next word (8), 624 words
+# in 8 bytes each, then what normal_ keeps
+_LEFT, _TWISTER = slice(8, 12), slice(24, 24 + 624 * 8)
 
 
 def generator(seed: int, *spawn_key: int) -> np.random.Generator:
@@ -30,11 +35,29 @@ def uniforms(seed: int, sweep: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, MOVES], counter=[0, 0, 0, sweep])).random(shape)
 
 
-class Streams:
-    """The streams of some walkers, given by their global indices."""
+def device_generator(device: torch.device | str, seed: int, *spawn_key: int) -> torch.Generator:
+    """The same on a device.
 
-    def __init__(self, seed: int, walkers: Sequence[int]) -> None:
+    torch would seed a Mersenne twister with 32 bits, so that some two of 100 000 walkers would be likely to share a
+    stream; numpy seeds one with all its words, which are put in place.
+    """
+    sequence, made = np.random.SeedSequence(seed, spawn_key=spawn_key), torch.Generator(device)
+    if made.device.type != "cpu":
+        return made.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    words = np.random.MT19937(sequence).state["state"]["key"].astype(np.uint64)
+    state = made.get_state().numpy().copy()
+    state[_TWISTER], state[_LEFT] = words.view(np.uint8), np.ones(1, dtype=np.int32).view(np.uint8)
+    made.set_state(torch.from_numpy(state))
+    return made
+
+
+class Streams:
+    """The streams of some walkers, given by their global indices, those of every step on `device`."""
+
+    def __init__(self, seed: int, walkers: Sequence[int], device: torch.device | str = "cpu") -> None:
         self._generators = [[generator(seed, walker, p) for p in range(len(PURPOSES))] for walker in walkers]
+        fast = PURPOSES.index(EVERY_STEP)
+        self._fast = [device_generator(device, seed, walker, fast) for walker in walkers]
 
     def __len__(self) -> int:
         return len(self._generators)
@@ -43,7 +66,14 @@ class Streams:
         column = PURPOSES.index(purpose)
         return [self._generators[row][column] for row in (range(len(self)) if rows is None else rows)]
 
-    def normals(self, purpose: str, like: Tensor, rows: Sequence[int] | None = None) -> Tensor:
+    def step_normals(self, like: Tensor) -> Tensor:
+        """Standard normals in the shape (walkers, ...), in the type and on the device of `like`, for a step of all."""
+        out = torch.empty_like(like)
+        for stream, row in zip(self._fast, out, strict=True):
+            row.normal_(generator=stream)
+        return out
+
+    def normals(self, purpose: str, like: Tensor, rows: Sequence[int]) -> Tensor:
         """Standard normals (len(rows), *like.shape[1:]) in the type and on the device of `like`."""
         streams = self._of(purpose, rows)
         dtype = np.float32 if like.dtype == torch.float32 else np.float64
@@ -61,7 +91,7 @@ class Streams:
         return float(self._of(purpose, [row])[0].random())
 
     def state(self) -> np.ndarray:
-        """Where every stream stands: uint64 (walkers, purposes, 6)."""
+        """Where every stream stands: uint64 (walkers, words)."""
         words = np.zeros((len(self), len(PURPOSES), WORDS), dtype=np.uint64)
         for row, streams in enumerate(self._generators):
             for column, stream in enumerate(streams):
@@ -71,13 +101,16 @@ class Streams:
                     inner["state"] >> 64, inner["state"] & _LOW, inner["inc"] >> 64, inner["inc"] & _LOW,
                     state["has_uint32"], state["uinteger"],
                 )  # fmt: skip
-        return words
+        fast = np.stack([stream.get_state().numpy() for stream in self._fast]).view(np.uint64)
+        return np.concatenate([words.reshape(len(self), -1), fast], axis=1)
 
     def restore(self, words: np.ndarray) -> None:
         """Put every stream where `state` found it."""
+        slow, fast = np.split(words, [len(PURPOSES) * WORDS], axis=1)
         for row, streams in enumerate(self._generators):
-            for column, stream in enumerate(streams):
-                w = [int(word) for word in words[row, column]]
+            self._fast[row].set_state(torch.from_numpy(fast[row].copy().view(np.uint8)))
+            for stream, kept in zip(streams, slow[row].reshape(-1, WORDS), strict=True):
+                w = [int(word) for word in kept]
                 stream.bit_generator.state = {
                     "bit_generator": "PCG64DXSM",
                     "state": {"state": w[0] << 64 | w[1], "inc": w[2] << 64 | w[3]},
