@@ -80,7 +80,7 @@ def measure(config: Config, task: Task, device: str, world: World, stop: Stop) -
     if ends[0] is None or ends[1] is None:
         raise ConfigError("tempering.t_min: a pilot needs t_min and t_max, the ends of the ladder")
     # a seed of its own: the run that follows must not begin with the same random numbers
-    plan = Plan.of(config.without_tempering(np.geomspace(ends[0], ends[1], WALKERS), config.run.seed + 1), task)
+    plan = Plan.of(config.without_tempering(np.geomspace(ends[0], ends[1], WALKERS), config.run.seed + 1), task, 1)
     mine = range(WALKERS * world.rank // world.size, WALKERS * (world.rank + 1) // world.size)
     ensemble = Ensemble(plan, mine, device) if mine else None
     if ensemble:

@@ -33,19 +33,21 @@ RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart
 
 @dataclass(frozen=True)
 class Plan:
-    """A run of `config` on `task`, starting from reference `weights` (None when the start is random)."""
+    """A run of `config` on `task` from reference `weights` (None when the start is random), in blocks of walkers."""
 
     config: Config
     task: Task
     weights: weights.Weights | None
+    walkers_per_block: int
     pilot: Pilot | None = None
     """What `tempering.slots = "auto"` comes from."""
 
     @classmethod
-    def of(cls, config: Config, task: Task, pilot: Pilot | None = None) -> Plan:
+    def of(cls, config: Config, task: Task, walkers_per_block: int, pilot: Pilot | None = None) -> Plan:
         """Raises DataError when the starting weights are missing or do not fit."""
         random = set(config.sampler.start) == {"random"}
-        return cls(config, task, None if random else weights.load(config.train.file, config, task), pilot)
+        found = None if random else weights.load(config.train.file, config, task)
+        return cls(config, task, found, walkers_per_block, pilot)
 
     @property
     def walkers(self) -> int:
@@ -53,11 +55,11 @@ class Plan:
 
     @property
     def blocks(self) -> int:
-        return -(-self.walkers // self.config.run.walkers_per_block)
+        return -(-self.walkers // self.walkers_per_block)
 
     def walkers_of(self, blocks: range) -> range:
         """Global indices of the walkers in some blocks."""
-        size = self.config.run.walkers_per_block
+        size = self.walkers_per_block
         return range(blocks.start * size, min(blocks.stop * size, self.walkers))
 
     def slot(self, walker: int) -> int:
@@ -193,6 +195,7 @@ class Plan:
             "config": self.config.model_dump(mode="json"),
             "identity": self.identity,
             "burn_in": self.config.burn_in,
+            "walkers_per_block": self.walkers_per_block,
             "parameter_layout": self.task.layout.to_json(),
             "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
             "hosts": hosts,

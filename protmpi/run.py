@@ -12,6 +12,7 @@ from hpc.lock import Lock
 from hpc.stop import Stop
 from hpc.world import World, my_blocks, together
 from protmpi import tasks
+from protmpi.blocks import block_size
 from protmpi.config import Config
 from protmpi.display import Display
 from protmpi.ensemble import Ensemble
@@ -37,7 +38,9 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
         if pilot is None:
             return False
         config = config.with_slots(pilot.slots)
-    plan = together(world, lambda: Plan.of(config, task, pilot))
+    measured = together(world, lambda: block_size(config, task, world.size) if world.rank == 0 else 0)
+    size = world.allgather(measured)[0]
+    plan = together(world, lambda: Plan.of(config, task, size, pilot))
     blocks = together(world, lambda: my_blocks(plan.blocks, world))
     places = world.allgather(binding)
     findings = doctor.essentials(places)

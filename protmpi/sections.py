@@ -284,7 +284,9 @@ class RunConfig(Section):
     record_every: Count = key(500, "steps between two draws (energies, errors, norms)", "steps")
     snapshot_every: Count = key(10_000, "steps between two snapshots (parameters, attention maps, test error)", "steps")
     draws_per_chunk: Count = key(10, "draws written and committed together", "draws")
-    walkers_per_block: Count = key(1, "walkers advanced together in one batch; at most one rank per block")
+    walkers_per_block: Count | Literal["auto"] = key(
+        "auto", "walkers advanced together in one batch, at most one rank per block; auto: measured when a run starts"
+    )
     max_lost: Annotated[float, Field(ge=0, lt=1)] = key(
         0.5, "share of the walkers that may be lost before the run ends"
     )

@@ -117,7 +117,7 @@ class LangevinBlock(Block[State]):
         heavier = self._shared_masses() / self.mass
         for search, ratio in zip(self._searches, heavier.mean(1).tolist(), strict=False):
             search.rho /= ratio  # what the walker found alone; now all share the steps of the shortest
-        mass, xi = self._shared_masses(), self.streams.normals("exchange", self.position)
+        mass, xi = self._shared_masses(), self.streams.normals("exchange", self.position, range(len(self.walkers)))
         momentum = self.kernel.draw_momentum(self.position, mass, xi, self.thermostat)
         self._state = self.kernel.with_noise(replace(self.state, momentum=momentum, mass=mass))
         self._history = {}

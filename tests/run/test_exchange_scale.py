@@ -59,7 +59,7 @@ def sweep(rank: int, parameters: int = 10, digests: int = 0) -> tuple[Crowd, One
     energies = 1.0 + 1e-3 * np.random.default_rng(1).standard_normal((RANKS, 1))
     world, ensemble = Crowd(rank, list(energies)), OneWalker(rank, energies[rank], parameters)
     world.digests = [b"another"] * digests
-    tempering = Tempering(Plan(config, None, None))  # type: ignore[arg-type]
+    tempering = Tempering(Plan(config, None, None, 1))  # type: ignore[arg-type]
     tempering.sweep(ensemble, world)  # type: ignore[arg-type]
     return world, ensemble, tempering
 

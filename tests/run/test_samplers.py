@@ -167,7 +167,7 @@ def test_the_guard_leaves_a_healthy_run_untouched(tmp_path: Path, monkeypatch: p
     config = load(write(tmp_path))
 
     def positions(config: Config) -> torch.Tensor:
-        plan = Plan.of(config, tasks.build(config))
+        plan = Plan.of(config, tasks.build(config), 1)
         ensemble = Ensemble(plan, range(plan.blocks), "cpu")
         ensemble.initialise()
         for _ in range(8):
@@ -185,7 +185,7 @@ def test_the_guard_leaves_a_healthy_run_untouched(tmp_path: Path, monkeypatch: p
 def test_a_fault_that_is_not_in_the_dynamics_is_not_blamed_on_it(tmp_path: Path) -> None:
     """A bit that flips in memory leaves a walker lost, but its steps done again are healthy: the replay says so."""
     config = load(write(tmp_path))
-    plan = Plan.of(config, tasks.build(config))
+    plan = Plan.of(config, tasks.build(config), 1)
     ensemble = Ensemble(plan, range(1), "cpu")
     ensemble.initialise()
     ensemble.explore(50)

@@ -9,6 +9,7 @@ from scipy.stats import kstest
 
 from protmpi.sampling.streams import PURPOSES, Streams, device_generator
 
+
 def likes(walkers: int, size: int = 40) -> torch.Tensor:
     return torch.zeros(walkers, size)
 

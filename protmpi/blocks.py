@@ -1,0 +1,57 @@
+"""How many walkers go through the network together: as many as make it fast, measured on the device of the run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from protmpi.config import Config
+from protmpi.store.reader import Store
+from protmpi.tasks import Task
+
+REPEATS = 5
+WORTH = 1.05  # a block twice as large must be at least this much faster
+
+
+def block_size(config: Config, task: Task, ranks: int) -> int:
+    """`run.walkers_per_block`; with "auto" what is fastest here, with a block at least for every rank.
+
+    On a GPU the last bits of a sum depend on how many walkers are summed together, so a run keeps the size that it
+    began with. On a CPU they do not, and it is measured anew.
+    """
+    asked = config.run.walkers_per_block
+    if asked != "auto":
+        return asked
+    store = config.execution.store
+    if task.device.type != "cpu" and store.exists():
+        return int(Store(store).attributes["walkers_per_block"])
+    return fastest(task, config.sampler.batch, max(1, config.walkers // ranks))
+
+
+def fastest(task: Task, batch: int, most: int) -> int:
+    """The number of walkers, 1, 2, 4 ... `most`, whose mini-batch gradients cost least each."""
+    best, seconds = 1, _seconds_each(task, batch, 1) if most > 1 else 0.0
+    while 2 * best <= most:
+        doubled = _seconds_each(task, batch, 2 * best)
+        if doubled * WORTH > seconds:
+            break
+        best, seconds = 2 * best, doubled
+    return best
+
+
+def _seconds_each(task: Task, batch: int, walkers: int) -> float:
+    """Median seconds of a gradient, divided by the number of walkers that it is taken of together."""
+    random = np.random.default_rng(0)
+    w = torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(task.device)
+    times = []
+    for _ in range(REPEATS + 1):
+        indices = random.integers(task.train_size, size=(walkers, batch))
+        began = time.perf_counter()
+        task.gradient(w, indices)
+        if w.is_cuda:
+            torch.cuda.synchronize(w.device)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:]) / walkers

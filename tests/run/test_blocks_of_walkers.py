@@ -1,0 +1,48 @@
+"""How many walkers go through the network together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Command, digest
+from test_run import CONFIG
+
+from protmpi.blocks import fastest
+from protmpi.store.reader import Store
+
+
+class Clockwork:
+    """A task whose gradients take `fixed` seconds, and `each` for every walker."""
+
+    device, train_size = torch.device("cpu"), 10
+
+    def __init__(self, fixed: float, each: float) -> None:
+        self.fixed, self.each = fixed, each
+
+    def initial(self, random: np.random.Generator) -> np.ndarray:
+        return np.zeros(3)
+
+    def gradient(self, w: torch.Tensor, indices: np.ndarray) -> None:
+        assert len(w) == len(indices)
+        time.sleep(self.fixed + self.each * len(w))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "most", "size"),
+    [(0.004, 0.0, 64, 64), (0.004, 0.0, 5, 4), (0.0, 0.004, 8, 1), (0.004, 0.0, 1, 1)],
+)
+def test_blocks_grow_while_that_makes_a_walker_cheaper(fixed: float, each: float, most: int, size: int) -> None:
+    assert fastest(Clockwork(fixed, each), 4, most) == size  # type: ignore[arg-type]
+
+
+def test_the_size_of_a_block_changes_no_bit_on_a_cpu(protmpi: Command, tmp_path: Path, small_data_file: Path) -> None:
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG.format(data=small_data_file, folder=tmp_path, scheme="single"))
+    found = {size: digest(protmpi, config, tmp_path / f"{size}.zarr", "--set", f"run.walkers_per_block={size}")
+             for size in (1, 3, '"auto"')}  # fmt: skip
+    assert len(set(found.values())) == 1
+    assert Store(tmp_path / "3.zarr").attributes["walkers_per_block"] == 3
