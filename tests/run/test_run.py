@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -254,7 +253,7 @@ def test_a_second_run_on_a_live_store_is_refused_and_a_deleted_store_stays_delet
         assert second.returncode == 2
         assert second.stderr.startswith("error: ")
         assert "is writing this store" in second.stderr
-        shutil.rmtree(store)
+        store.rename(tmp_path / "deleted")
         _, told = running.communicate(timeout=60)
         assert running.returncode == 2
         assert b"was deleted or taken over" in told
