@@ -20,7 +20,6 @@ from analysis.tables import exponent_form, plus_minus
 from protmpi import tasks
 from protmpi.config import Config, load
 from protmpi.sampling.langevin import LangevinBlock
-from protmpi.store import writer
 from protmpi.store.reader import Store
 from protmpi.tasks import Task
 
@@ -30,7 +29,7 @@ LOOK = 200  # steps between two energies
 def row(config: Config, task: Task, store: Store, walker: int, rho: float, steps: int) -> str:
     """The line of the table for one rho."""
     assert store.record is not None
-    position = writer.read_checkpoint(store.path, store.record, range(walker, walker + 1), ("position",))["position"]
+    position = store.read_checkpoint(store.record, range(walker, walker + 1), ("position",))["position"]
     temperatures = store.read("temperature")
     sampler = config.sampler.model_copy(update={"rho": rho, "adapt_until": 0, "min_adj_step": 5_000,
                                                 "max_adj_step": 5_000})  # fmt: skip

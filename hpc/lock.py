@@ -35,17 +35,21 @@ class Lock:
         """
         lock, said = cls(store, uuid.uuid4().hex), ""
         owner = {
-            "token": lock.token, "host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()),
-            "job": environment.get("SLURM_JOB_ID"), "restart": int(environment.get("SLURM_RESTART_COUNT") or 0),
+            "token": lock.token, "host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(),
+            "started": _started(os.getpid()), "job": environment.get("SLURM_JOB_ID"), "restart": int(environment.get("SLURM_RESTART_COUNT") or 0),
         }  # fmt: skip
-        while True:
-            try:
-                with lock.path.open("x") as file:
-                    json.dump(owner, file)
-                return lock, said
-            except FileExistsError:
-                said = _why_dead(lock.path, owner)
-                lock.path.unlink(missing_ok=True)
+        draft = store / f".{NAME}.{lock.token}"
+        draft.write_text(json.dumps(owner))
+        try:
+            while True:
+                try:
+                    os.link(draft, lock.path)  # with its content, or not at all
+                    return lock, said
+                except FileExistsError:
+                    said = _why_dead(lock.path, owner)
+                    lock.path.unlink(missing_ok=True)
+        finally:
+            draft.unlink()
 
     def held(self) -> bool:
         """Whether the store is still there and still ours."""
@@ -58,6 +62,14 @@ class Lock:
     def release(self) -> None:
         if self.held():
             self.path.unlink()
+
+
+def _boot() -> list[str]:
+    """Which start of which kernel, and which table of processes in it: elsewhere process numbers mean nothing."""
+    try:
+        return [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    except OSError:
+        return ["", ""]
 
 
 def _started(pid: int) -> str | None:
@@ -80,13 +92,16 @@ def _why_dead(path: Path, me: dict[str, Any]) -> str:
     """Why the owner of a lock is gone. Raises StoreError when it is not, or nobody can tell."""
     owner = _read(path)
     try:
-        age = time.time() - path.stat().st_mtime
+        age = max(0.0, time.time() - path.stat().st_mtime)  # clocks of machines differ
     except OSError:
         return ""  # released in this moment
     who = f"process {owner.get('pid')} on {owner.get('host')}"
     if owner.get("job") and owner["job"] == me["job"] and owner.get("restart", 0) < me["restart"]:
         return f"this job ran before it was requeued ({who}); going on from its last commit"
-    if owner.get("host") == me["host"]:
+    boot, namespace = owner.get("boot") or me["boot"]
+    if owner.get("host") == me["host"] and boot != me["boot"][0]:
+        return f"{who} ended when that machine was started anew; going on from its last commit"
+    if owner.get("host") == me["host"] and namespace == me["boot"][1]:
         if _started(int(owner.get("pid") or 0)) != owner.get("started"):
             return f"{who} has ended without releasing the store; going on from its last commit"
         raise StoreError(f"{path.parent}: {who} is writing this store; choose another --store, or wait for it")

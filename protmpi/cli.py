@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hpc.world import launched_rank
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
+
+if TYPE_CHECKING:
+    from protmpi.store.verify import Examination
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -146,6 +149,46 @@ def digest(store: StorePath) -> None:
     from protmpi.store.reader import Store
 
     print(Store(store).digest())
+
+
+@app.command()
+def verify(store: StorePath, as_json: AsJson = False) -> None:
+    """Check every checksum, count and identity of a store. Status 1 where one does not hold."""
+    found = _examine(store)
+    if as_json:
+        print(json.dumps({"store": str(store), "commits": found.commits, "flaws": found.flaws}))
+    else:
+        for flaw in found.flaws:
+            print(flaw)
+        state = f"{len(found.flaws)} flaws; see `protmpi repair`" if found.flaws else "whole"
+        print(
+            f"{store}: {found.commits} commits, {found.store.draws:,} draws, {found.store.snapshots:,} snapshots: {state}"
+        )
+    if found.flaws:
+        raise typer.Exit(1)
+
+
+@app.command()
+def repair(store: StorePath) -> None:
+    """Go back to the newest commit that is whole, and say what is lost. Nothing is deleted."""
+    from hpc.lock import Lock
+    from protmpi.store.verify import repair as go_back
+
+    found = _examine(store)
+    lock, _ = Lock.acquire(store)
+    try:
+        lines = go_back(found)
+    finally:
+        lock.release()
+    for line in lines or [f"{store}: the newest commit is whole: nothing to go back from"]:
+        print(line)
+
+
+def _examine(store: Path) -> Examination:
+    from protmpi.config import parse
+    from protmpi.store.verify import examine
+
+    return examine(store, lambda stored: parse(stored, f"{store}: stored configuration").physics())
 
 
 @app.command()

@@ -19,7 +19,7 @@ from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
 from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
-from protmpi.store import commit, writer
+from protmpi.store import writer
 from protmpi.store.reader import Store
 from protmpi.store.writer import Writer
 from protmpi.tempering import Tempering
@@ -143,9 +143,8 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) 
 
 def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
     """Put walkers and temperatures where the last commit left them."""
-    path, last = config.execution.store, commit.last_record(config.execution.store)
-    if last:
-        everyone = range(ensemble.plan.walkers)
-        tempering.restore(writer.read_checkpoint(path, last, everyone, ("slot", "learned")))
-        mine = writer.read_checkpoint(path, last, ensemble.walkers)
+    store = Store(config.execution.store)
+    if last := store.record:
+        tempering.restore(store.read_checkpoint(last, range(ensemble.plan.walkers), ("slot", "learned")))
+        mine = store.read_checkpoint(last, ensemble.walkers)
         ensemble.restore(last["step"], mine, tempering.temperature[ensemble.walkers])

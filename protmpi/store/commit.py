@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from protmpi.errors import StoreError
+from protmpi.store import files
+
 FOLDER = "commits"
+KEYS = {"commit": int, "step": int, "checkpoint": int, "draws": int, "snapshots": int, "ranks": int,
+        "seconds": float, "time": float, "lost": list, "pieces": list, "state": list}  # fmt: skip
+"""What every record holds, and of which type."""
 
 
 def sha256_of_rows(rows: np.ndarray) -> str:
@@ -24,49 +28,28 @@ def sha256_of_rows(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
 
 
-def fsync(path: Path) -> None:
-    """Force a file or a directory entry to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def fsync_all(paths: Iterable[Path]) -> None:
-    """Force files and their directories to the disk."""
-    files = list(paths)
-    for path in files:
-        fsync(path)
-    for folder in {path.parent for path in files}:
-        fsync(folder)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see either the old one or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    fsync(temporary)
-    temporary.rename(path)
-    fsync(path.parent)
+def path_of(store: Path, number: int) -> Path:
+    """Where the record of commit `number` is."""
+    return store / FOLDER / f"{number:08d}.json"
 
 
 def write_record(store: Path, record: dict[str, Any]) -> None:
     """Publish commit `record["commit"]`: the moment at which its rows come into being."""
     body = json.dumps(record, sort_keys=True)
     sealed = {**record, "sha256": hashlib.sha256(body.encode()).hexdigest()}
-    write_atomically(store / FOLDER / f"{record['commit']:08d}.json", json.dumps(sealed, sort_keys=True))
+    files.publish(path_of(store, record["commit"]), json.dumps(sealed, sort_keys=True))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
     """A commit record, or None where it is damaged."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(files.read(path, files.LARGEST_METADATA))
         seal = record.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError):
+        whole = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest() == seal
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError, StoreError):
         return None
-    whole = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest() == seal
-    return record if whole else None
+    typed = all(isinstance(record.get(key), kind) for key, kind in KEYS.items())
+    return record if whole and typed and path.name == f"{record['commit']:08d}.json" else None
 
 
 def record_paths(store: Path) -> list[Path]:
@@ -77,3 +60,16 @@ def record_paths(store: Path) -> list[Path]:
 def last_record(store: Path) -> dict[str, Any] | None:
     """The newest whole commit record, or None before the first commit."""
     return next((r for path in reversed(record_paths(store)) if (r := read_record(path)) is not None), None)
+
+
+def damaged_after(store: Path, number: int) -> list[Path]:
+    """Records newer than commit `number`: damaged ones, if `number` is the newest whole one."""
+    return [path for path in record_paths(store) if path.name > path_of(store, number).name]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a record so that it no longer counts; nothing is deleted or overwritten."""
+    aside = next(p for n in range(10**6) if not (p := path.with_name(f"{path.name}.set-aside-{n}")).exists())
+    path.rename(aside)
+    files.sync_folders([path.parent])
+    return aside

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import resource
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +16,8 @@ import zarr
 
 from protmpi.errors import StoreError
 from protmpi.store import commit
-from protmpi.store.schema import SCHEMA, Schema, Variable
+from protmpi.store.files import LARGEST_CHUNK, Files
+from protmpi.store.schema import DTYPES, SCHEMA, Schema, Variable
 
 if TYPE_CHECKING:
     import xarray
@@ -22,17 +28,25 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        try:
-            self._group = zarr.open_group(self.path, mode="r")
-        except (OSError, ValueError, KeyError) as error:
-            raise StoreError(f"{self.path}: not a Zarr store ({error})") from None
-        self.attributes: dict[str, Any] = dict(self._group.attrs)
+        self._files = Files(self.path, read_only=True)
+        with self._damage("not a Zarr store"):
+            self._group = zarr.open_group(self._files, mode="r")
+            self.attributes: dict[str, Any] = dict(self._group.attrs)
         if self.attributes.get("schema") != SCHEMA:
             raise StoreError(f"{self.path}: schema is {self.attributes.get('schema')!r}, this program reads {SCHEMA!r}")
-        self.schema = Schema.from_json(self.attributes["layout"])
-        self.config: dict[str, Any] = self.attributes["config"]
+        try:
+            self.schema = Schema.from_json(self.attributes.get("layout"))
+        except StoreError as error:
+            raise StoreError(f"{self.path}: {error}") from None
+        self.config: dict[str, Any] = self.attributes.get("config", {})
+        if not isinstance(self.config, dict) or not isinstance(self.config.get("sampler"), dict):
+            raise StoreError(f"{self.path}: has no configuration in it")
         self.record = commit.last_record(self.path)
         """Last whole commit record, None before the first one."""
+        if self.record and not (0 <= self.draws <= self.schema.draws and 0 <= self.snapshots <= self.schema.snapshots):
+            raise StoreError(f"{self.path}: commit {self.record['commit']} counts {self.draws} draws and "
+                             f"{self.snapshots} snapshots, the store is for {self.schema.draws} and "
+                             f"{self.schema.snapshots}")  # fmt: skip
 
     @property
     def draws(self) -> int:
@@ -51,7 +65,10 @@ class Store:
     @property
     def burn_in(self) -> int:
         """Steps before anything is measured."""
-        return int(self.attributes.get("burn_in", self.config["sampler"]["adapt_until"]))
+        burn_in = self.attributes.get("burn_in", self.config["sampler"].get("adapt_until"))
+        if not isinstance(burn_in, int) or burn_in < 0:
+            raise StoreError(f"{self.path}: burn_in is {burn_in!r}, a number of steps is expected")
+        return burn_in
 
     @property
     def first_measured(self) -> dict[str, int]:
@@ -66,27 +83,91 @@ class Store:
         return name in self._group
 
     def read(self, name: str) -> np.ndarray:
-        """Committed rows (walker, draw or snapshot, ...) of a variable, or the whole of a constant."""
-        if name not in self._group:
-            raise StoreError(f"{self.path}: no array {name!r}; it has {', '.join(sorted(self._group.array_keys()))}")
-        array = self._group[name]
-        variable = self.variables.get(name)
-        if variable is None:
-            return np.asarray(array[...])
-        rows = self.draws if variable.axis == "draw" else self.snapshots
-        return np.asarray(array[:, :rows])
+        """Committed rows (walker, draw or snapshot, ...) of a variable, or the whole of a constant.
 
-    def read_rows(self, name: str, walker: int, first: int, last: int) -> np.ndarray:
-        """Committed rows first to last - 1 of a variable of one walker (row, ...), for arrays larger than memory."""
-        variable = self.variables[name]
+        Raises StoreError where the array is missing, damaged, or larger than the memory of this machine.
+        """
+        array, variable = self._array(name), self.variables.get(name)
+        if variable is None:
+            return self._rows(array, name, array.shape)
         rows = self.draws if variable.axis == "draw" else self.snapshots
-        return np.asarray(self._group[name][walker, first : min(last, rows)])
+        return self._rows(array, name, (array.shape[0], rows, *array.shape[2:]))
+
+    def read_rows(self, name: str, walker: int, start: int, stop: int) -> np.ndarray:
+        """Committed rows `start` to `stop` - 1 of a variable of one walker (row, ...)."""
+        array, committed = self._array(name), self.draws if self.variables[name].axis == "draw" else self.snapshots
+        rows = slice(start, min(stop, committed))
+        shape = (1, max(0, rows.stop - start), *array.shape[2:])
+        return self._rows(array, name, shape, (slice(walker, walker + 1), rows))[0]
+
+    def read_checkpoint(
+        self, record: dict[str, Any], walkers: range, names: Collection[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """State of the walkers at a commit: arrays (len(walkers), ...), only those in `names` where given.
+
+        Raises StoreError where an array is missing or is not what was committed; nothing is touched then.
+        """
+        folder, of = f"checkpoint/{record['checkpoint']}", f"of commit {record['commit']}"
+        arrays: dict[str, np.ndarray] = {}
+        with self._damage(f"the state {of} is damaged"):
+            group = zarr.open_group(self._files, mode="r", use_consolidated=False)  # which knows no checkpoints
+            for key, walker, sha256 in record["state"]:
+                if names is not None and key not in names:
+                    continue
+                if key not in arrays:
+                    array = group.get(f"{folder}/{key}")
+                    if not isinstance(array, zarr.Array):
+                        raise StoreError(f"{self.path}: {folder}/{key} {of} is missing")
+                    arrays[key] = self._rows(array, f"{folder}/{key} {of}", (len(walkers), *array.shape[1:]),
+                                             (slice(walkers.start, walkers.stop),))  # fmt: skip
+                if walker in walkers and commit.sha256_of_rows(arrays[key][walker - walkers.start]) != sha256:
+                    raise StoreError(f"{self.path}: {folder}/{key} {of} is damaged for walker {walker}")
+        return arrays
+
+    def _array(self, name: str) -> zarr.Array:
+        """An array whose metadata are those that the layout asks for."""
+        with self._damage(f"the metadata of {name} are damaged"):
+            array = self._group.get(name)
+        if not isinstance(array, zarr.Array):
+            raise StoreError(f"{self.path}: no array {name!r}; it has {', '.join(sorted(self._group.array_keys()))}")
+        variable, codecs = self.variables.get(name), [codec["name"] for codec in array.metadata.to_dict()["codecs"]]
+        shape, chunks, dtype = array.shape, array.chunks, str(array.dtype)
+        if variable is None:
+            plain = dtype in DTYPES and math.prod(chunks) * array.dtype.itemsize <= LARGEST_CHUNK
+        else:
+            wanted = self.schema.array_shape(variable)
+            # a run that is just being lengthened has longer arrays before its layout says so
+            seen = (*shape[:1], *(min(n, wanted[1]) for n in shape[1:2]), *shape[2:])
+            plain = (seen, chunks, dtype) == (wanted, self.schema.chunk_shape(variable), variable.dtype)
+        if not plain or codecs != ["bytes", "zstd"]:
+            raise StoreError(f"{self.path}: {name} has shape {shape} in chunks {chunks} of {dtype} packed by "
+                             f"{' and '.join(codecs)}: not the array that a run writes")  # fmt: skip
+        return array
+
+    def _rows(self, array: zarr.Array, name: str, shape: tuple[int, ...], where: Any = None) -> np.ndarray:
+        """The first `shape` numbers of an array, or those at `where`."""
+        size, memory = math.prod(shape) * array.dtype.itemsize / 1e9, available_memory() / 1e9
+        if size > memory:
+            raise StoreError(f"{self.path}: {name} has {size:.3g} GB of rows, this machine {memory:.3g} GB of memory")
+        with self._damage(f"{name} is damaged; `protmpi verify` tells more"):
+            return np.asarray(array[where or tuple(slice(n) for n in shape)])
+
+    @contextmanager
+    def _damage(self, what: str) -> Iterator[None]:
+        """Zarr takes files apart without checking them: any exception may come out of a damaged one."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise StoreError(f"{self.path}: {what} ({reason})") from None
 
     def dataset(self) -> xarray.Dataset:
         """Committed rows as a lazily loaded xarray.Dataset with `step` and `snapshot_step` coordinates."""
         import xarray
 
-        whole = xarray.open_zarr(self.path).set_coords(["step", "snapshot_step"])
+        whole = xarray.open_zarr(self._files).set_coords(["step", "snapshot_step"])
         return whole.isel(draw=slice(self.draws), snapshot=slice(self.snapshots))
 
     def digest(self) -> str:
@@ -120,3 +201,10 @@ class Store:
             "ranks": self.record["ranks"] if self.record else None,
             "lost": self.record.get("lost", []) if self.record else [],
         }
+
+
+def available_memory() -> int:
+    """Bytes that this process may use at most."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return physical if limit == resource.RLIM_INFINITY else min(physical, limit)

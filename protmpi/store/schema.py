@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from protmpi.errors import StoreError
+from protmpi.store.files import LARGEST_CHUNK
 
 SCHEMA = "protmpi-store-1"
 CHECKPOINTS = 3  # the two last commits stay whole while the next one is being written
+
+DTYPES = ("float64", "float32", "int64", "int32", "uint8")
+MOST_VARIABLES, MOST_AXES = 256, 8
 
 Axis = Literal["draw", "snapshot"]
 
@@ -64,6 +72,11 @@ class Schema:
     def length(self, axis: Axis) -> int:
         return self.draws if axis == "draw" else self.snapshots
 
+    def steps_of(self, axis: Axis) -> np.ndarray:
+        """Steps done at each row."""
+        every = self.record_every if axis == "draw" else self.snapshot_every
+        return every * np.arange(1, self.length(axis) + 1)
+
     def rows_per_chunk(self, axis: Axis) -> int:
         return self.draws_per_chunk if axis == "draw" else self.snapshots_per_chunk
 
@@ -86,8 +99,20 @@ class Schema:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Schema:
-        variables = tuple(
-            Variable(**{**v, "dims": tuple(v["dims"]), "shape": tuple(v["shape"])}) for v in stored["variables"]
-        )
-        return cls(**{**stored, "variables": variables})
+    def from_json(cls, stored: Any) -> Schema:
+        """Raises StoreError, without a file name, where this is no layout that a run writes."""
+        try:
+            found = TypeAdapter(cls).validate_python(stored)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise StoreError(f"layout: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        sizes = (found.walkers, found.steps, found.record_every, found.snapshot_every, found.draws_per_chunk)
+        if not all(1 <= size < 2**48 for size in sizes) or len(found.variables) > MOST_VARIABLES:
+            raise StoreError("layout: a size is out of range")
+        for v in found.variables:
+            plain = v.name.isidentifier() and v.dtype in DTYPES and len(v.dims) == len(v.shape) <= MOST_AXES
+            if not plain or not all(0 <= n < 2**31 for n in v.shape):
+                raise StoreError(f"layout: {v.name!r} is no variable that a run records")
+            if math.prod(found.chunk_shape(v)) * np.dtype(v.dtype).itemsize > LARGEST_CHUNK:
+                raise StoreError(f"layout: a chunk of {v.name} is larger than {LARGEST_CHUNK} bytes")
+        return found

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +15,9 @@ import numpy as np
 import zarr
 
 from protmpi.errors import StoreError
-from protmpi.store import commit
-from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema
+from protmpi.store import commit, files
+from protmpi.store.files import Files
+from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema, Variable
 
 
 class Ranks(Protocol):
@@ -36,6 +37,10 @@ class StoreLock(Protocol):
     def beat(self) -> None: ...
 
 
+STEP_ARRAYS: dict[Axis, str] = {"draw": "step", "snapshot": "snapshot_step"}
+"""Names of the arrays that hold the steps done at each row."""
+
+
 def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes: dict[str, Any]) -> None:
     """Make a store with all its metadata (rank 0 only, before anyone writes). It appears at `path` in one rename."""
     if path.exists():
@@ -43,7 +48,10 @@ def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        group = zarr.create_group(draft, attributes={"schema": SCHEMA, "layout": schema.to_json(), **attributes})
+        folder = Files(draft)
+        sums = {constant.name: commit.sha256_of_rows(constant.values) for constant in constants}
+        group = zarr.create_group(folder, attributes={
+            "schema": SCHEMA, "layout": schema.to_json(), "constants": sums, **attributes})  # fmt: skip
         for variable in schema.variables:
             array = group.create_array(
                 variable.name,
@@ -56,29 +64,33 @@ def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes
             array.attrs.update({"unit": variable.unit, "meaning": variable.meaning})
         for constant in constants:
             _write_constant(group, constant)
-        _write_steps(group, schema)
-        _consolidate(draft)
+        for axis, name in STEP_ARRAYS.items():
+            steps = schema.steps_of(axis)
+            _write_constant(group, Constant(name, (axis,), steps, f"steps done at each {axis}", "steps"))
+        _consolidate(folder)
         (draft / commit.FOLDER).mkdir()
+        folder.sync()
         draft.rename(path)
+        files.sync_folders([path.parent])
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def extend(path: Path, schema: Schema, attributes: dict[str, Any]) -> None:
-    """Lengthen a store for more steps (rank 0 only). Committed rows stay as they are."""
-    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    """Lengthen a store for more steps (rank 0 only). Committed rows stay as they are.
+
+    The attributes come last and in one rename: until then the store is of the old length, and is lengthened again.
+    """
+    folder = Files(path)
+    group = zarr.open_group(folder, mode="r+", use_consolidated=False)
     for variable in schema.variables:
         group[variable.name].resize(schema.array_shape(variable))
-    group.attrs.update({"layout": schema.to_json(), **attributes})
-    _write_steps(group, schema)
-    _consolidate(path)
-
-
-def _write_steps(group: zarr.Group, schema: Schema) -> None:
-    draws = schema.record_every * np.arange(1, schema.draws + 1)
-    snapshots = schema.snapshot_every * np.arange(1, schema.snapshots + 1)
-    _write_constant(group, Constant("step", ("draw",), draws, "steps done at each draw", "steps"))
-    _write_constant(group, Constant("snapshot_step", ("snapshot",), snapshots, "steps done at each snapshot", "steps"))
+    for axis, name in STEP_ARRAYS.items():
+        group[name].resize((schema.length(axis),))
+        group[name][...] = schema.steps_of(axis)
+    _consolidate(folder)
+    zarr.open_group(folder, mode="r+", use_consolidated=True).attrs.update({"layout": schema.to_json(), **attributes})
+    folder.sync()
 
 
 def _write_constant(group: zarr.Group, constant: Constant) -> None:
@@ -86,17 +98,16 @@ def _write_constant(group: zarr.Group, constant: Constant) -> None:
         constant.name,
         data=np.asarray(constant.values),
         dimension_names=constant.dims,
-        overwrite=True,
         chunks=tuple(max(1, n) for n in np.shape(constant.values)),
     )
     array.attrs.update({"unit": constant.unit, "meaning": constant.meaning})
 
 
-def _consolidate(path: Path) -> None:
+def _consolidate(folder: Files) -> None:
     """One metadata document, so that `xarray.open_zarr` opens a store with a single read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=UserWarning)  # "not part of the v3 spec", and the commits folder
-        zarr.consolidate_metadata(path)
+        zarr.consolidate_metadata(folder)
 
 
 def _missing(dtype: str) -> float | int:
@@ -111,7 +122,8 @@ class Writer:
 
     def __init__(self, path: Path, schema: Schema, walkers: range, ranks: Ranks, lock: StoreLock | None = None) -> None:
         self.path, self.schema, self.walkers, self.ranks, self.lock = path, schema, walkers, ranks, lock
-        self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
+        self._files = Files(path)
+        self._group = zarr.open_group(self._files, mode="r+", use_consolidated=False)
         last = commit.last_record(path)
         self._commits = last["commit"] + 1 if last else 0
         self._seconds = last["seconds"] if last else 0.0
@@ -143,19 +155,19 @@ class Writer:
         """
         if self.lock and not all(self.ranks.allgather(self.lock.held())):
             raise StoreError(f"{self.path}: was deleted or taken over while this run wrote it; nothing more is written")
-        files, pieces, rows = self._write_pending()
+        pieces, rows = self._write_pending()
         slot = self._commits % CHECKPOINTS
-        files += self._write_checkpoint(slot, checkpoint)
-        commit.fsync_all(files)
+        self._write_checkpoint(slot, checkpoint)
+        self._files.sync()
         state = [
             [key, walker, commit.sha256_of_rows(row)]
             for key, values in checkpoint.items()
             for walker, row in zip(self.walkers, values, strict=True)
         ]
-        gathered = self.ranks.allgather((rows, pieces, state))
-        if any(others != rows for others, _, _ in gathered):
+        gathered = self.ranks.allgather(((step, rows), pieces, state))
+        if any(others != (step, rows) for others, _, _ in gathered):
             counts = [others for others, _, _ in gathered]
-            raise StoreError(f"{self.path}: ranks disagree on the rows of a commit: {counts}")
+            raise StoreError(f"{self.path}: ranks disagree on the step and rows of a commit: {counts}")
         self._committed = {
             "draw": self._committed["draw"] + rows["draw"],
             "snapshot": self._committed["snapshot"] + rows["snapshot"],
@@ -184,8 +196,7 @@ class Writer:
         self.ranks.barrier()
         self._commits += 1
 
-    def _write_pending(self) -> tuple[list[Path], list[list[Any]], dict[Axis, int]]:
-        files: list[Path] = []
+    def _write_pending(self) -> tuple[list[list[Any]], dict[Axis, int]]:
         pieces: list[list[Any]] = []
         rows: dict[Axis, int] = {"draw": 0, "snapshot": 0}
         for variable in self.schema.variables:
@@ -197,30 +208,30 @@ class Writer:
             start = self._committed[variable.axis]
             stop = start + values.shape[1]
             rows[variable.axis] = values.shape[1]
-            self._group[variable.name][self.walkers.start : self.walkers.stop, start:stop] = values
-            per_chunk = self.schema.rows_per_chunk(variable.axis)
-            zeros = ["0"] * len(variable.shape)
+            self._write_rows(variable, start, values)
             for walker, row in zip(self.walkers, values, strict=True):
                 pieces.append([variable.name, walker, start, stop, commit.sha256_of_rows(row)])
-                for chunk in range(start // per_chunk, -(-stop // per_chunk)):
-                    file = self.path.joinpath(variable.name, "c", str(walker), str(chunk), *zeros)
-                    if file.exists():  # zarr leaves out a chunk of nothing but fill values
-                        files.append(file)
-        return files, pieces, rows
+        return pieces, rows
 
-    def _write_checkpoint(self, slot: int, checkpoint: dict[str, np.ndarray]) -> list[Path]:
+    def _write_rows(self, variable: Variable, start: int, values: np.ndarray) -> None:
+        """Write whole chunks: what lies beyond the last commit, left by a run that was killed, is never read."""
+        array, per_chunk = self._group[variable.name], self.schema.rows_per_chunk(variable.axis)
+        mine, stop = slice(self.walkers.start, self.walkers.stop), start + values.shape[1]
+        first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)
+        whole = np.full((len(values), last - first, *variable.shape), _missing(variable.dtype), variable.dtype)
+        if first < start:
+            whole[:, : start - first] = array[mine, first:start]
+        whole[:, start - first : stop - first] = values
+        array[mine, first:last] = whole
+
+    def _write_checkpoint(self, slot: int, checkpoint: dict[str, np.ndarray]) -> None:
         name = f"checkpoint/{slot}"
         if self._commits < CHECKPOINTS:  # the first use of this slot: known to every rank without looking at the disk
             if self.ranks.rank == 0:
                 self._create_checkpoint(name, checkpoint)
             self.ranks.barrier()
-        files = []
         for key, values in checkpoint.items():
             self._group[f"{name}/{key}"][self.walkers.start : self.walkers.stop] = values
-            zeros = ["0"] * (values.ndim - 1)
-            paths = (self.path.joinpath(name, key, "c", str(walker), *zeros) for walker in self.walkers)
-            files += [path for path in paths if path.exists()]
-        return files
 
     def _create_checkpoint(self, name: str, checkpoint: dict[str, np.ndarray]) -> None:
         for key, values in checkpoint.items():
@@ -232,29 +243,3 @@ class Writer:
                 fill_value=0,
                 overwrite=True,
             )
-
-
-def read_checkpoint(
-    path: Path, record: dict[str, Any], walkers: range, names: Collection[str] | None = None
-) -> dict[str, np.ndarray]:
-    """State of the walkers at a commit: arrays (len(walkers), ...), only those in `names` where given.
-
-    Raises StoreError where an array is missing or is not what was committed; nothing is touched then.
-    """
-    folder = f"checkpoint/{record['checkpoint']}"
-    group = zarr.open_group(path, mode="r", use_consolidated=False)
-    arrays: dict[str, np.ndarray] = {}
-    for key, walker, sha256 in record["state"]:
-        if names is not None and key not in names:
-            continue
-        if key not in arrays:
-            name = f"{folder}/{key}"
-            if name not in group:
-                raise StoreError(f"{path}: {name} of commit {record['commit']} is missing")
-            try:
-                arrays[key] = np.asarray(group[name][walkers.start : walkers.stop])
-            except (RuntimeError, ValueError, OSError) as error:
-                raise StoreError(f"{path}: {name} of commit {record['commit']} is damaged ({error})") from None
-        if walker in walkers and commit.sha256_of_rows(arrays[key][walker - walkers.start]) != sha256:
-            raise StoreError(f"{path}: {folder}/{key} of commit {record['commit']} is damaged for walker {walker}")
-    return arrays

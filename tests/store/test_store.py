@@ -149,7 +149,7 @@ def test_checkpoints_of_the_last_two_commits_are_whole(tmp_path: Path) -> None:
     store = write(tmp_path / "s.zarr", commits={40, 60, 80})
     last, before = [json.loads(path.read_text()) for path in commit.record_paths(store.path)[:-3:-1]]
     for record in (last, before):
-        state = writer.read_checkpoint(store.path, record, range(1, 3))
+        state = store.read_checkpoint(record, range(1, 3))
         assert (state["w"] == record["step"]).all()
         assert state["w"].shape == (2, 2)
 
@@ -167,9 +167,9 @@ def test_a_harmed_checkpoint_is_named_and_nothing_is_deleted(tmp_path: Path, har
         content = chunk.read_bytes()
         chunk.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     before = sorted(store.path.rglob("*"))
-    assert writer.read_checkpoint(store.path, record, range(2, 3))["w"].tolist() == [[100, 100]]
+    assert store.read_checkpoint(record, range(2, 3))["w"].tolist() == [[100, 100]]
     with pytest.raises(StoreError, match="damaged"):
-        writer.read_checkpoint(store.path, record, range(0, 3))
+        store.read_checkpoint(record, range(0, 3))
     assert sorted(store.path.rglob("*")) == before
 
 
