@@ -36,7 +36,8 @@ class Lock:
         lock, said = cls(store, uuid.uuid4().hex), ""
         owner = {
             "token": lock.token, "host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(),
-            "started": _started(os.getpid()), "job": environment.get("SLURM_JOB_ID"), "restart": int(environment.get("SLURM_RESTART_COUNT") or 0),
+            "started": _started(os.getpid()), "job": environment.get("SLURM_JOB_ID"),
+            "restart": int(environment.get("SLURM_RESTART_COUNT") or 0),
         }  # fmt: skip
         draft = store / f".{NAME}.{lock.token}"
         draft.write_text(json.dumps(owner))

@@ -161,9 +161,8 @@ def verify(store: StorePath, as_json: AsJson = False) -> None:
         for flaw in found.flaws:
             print(flaw)
         state = f"{len(found.flaws)} flaws; see `protmpi repair`" if found.flaws else "whole"
-        print(
-            f"{store}: {found.commits} commits, {found.store.draws:,} draws, {found.store.snapshots:,} snapshots: {state}"
-        )
+        print(f"{store}: {found.commits} commits, {found.store.draws:,} draws, {found.store.snapshots:,} snapshots: "
+              f"{state}")  # fmt: skip
     if found.flaws:
         raise typer.Exit(1)
 

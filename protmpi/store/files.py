@@ -77,6 +77,7 @@ class Files(LocalStore):
 
     async def set(self, key: str, value: Any) -> None:
         path = self.root / key
+        self.root.stat()  # raises where the store was deleted: it is not made anew
         await asyncio.to_thread(put, path, value.as_buffer_like())
         self._touched.update(folder for folder in path.parents if folder.is_relative_to(self.root))
 

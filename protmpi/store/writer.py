@@ -7,9 +7,9 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import zarr
@@ -19,15 +19,16 @@ from protmpi.store import commit, files
 from protmpi.store.files import Files
 from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema, Variable
 
+T = TypeVar("T")
+
 
 class Ranks(Protocol):
-    """What the writer asks of the world: collectives over small Python objects."""
+    """What the writer asks of the world: collectives of small Python objects."""
 
     rank: int
     size: int
 
     def allgather(self, item: Any) -> list[Any]: ...
-    def barrier(self) -> None: ...
 
 
 class StoreLock(Protocol):
@@ -48,6 +49,7 @@ def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        draft.mkdir()
         folder = Files(draft)
         sums = {constant.name: commit.sha256_of_rows(constant.values) for constant in constants}
         group = zarr.create_group(folder, attributes={
@@ -150,53 +152,67 @@ class Writer:
     def commit(self, step: int, checkpoint: dict[str, np.ndarray]) -> None:
         """Write what is pending and `checkpoint` (arrays (my walkers, ...)), then publish. Collective.
 
-        Chunk files are replaced atomically by zarr and hold the committed rows unchanged, so a
-        reader, or a run that resumes after a kill at any moment, finds every committed row.
+        Chunk files are replaced atomically and hold the committed rows unchanged, so a reader, or a run that resumes
+        after a kill at any moment, finds every committed row. Raises StoreError on every rank where one of them cannot
+        write: the commits before stand.
         """
-        if self.lock and not all(self.ranks.allgather(self.lock.held())):
-            raise StoreError(f"{self.path}: was deleted or taken over while this run wrote it; nothing more is written")
-        pieces, rows = self._write_pending()
         slot = self._commits % CHECKPOINTS
-        self._write_checkpoint(slot, checkpoint)
-        self._files.sync()
-        state = [
-            [key, walker, commit.sha256_of_rows(row)]
-            for key, values in checkpoint.items()
-            for walker, row in zip(self.walkers, values, strict=True)
-        ]
-        gathered = self.ranks.allgather(((step, rows), pieces, state))
-        if any(others != (step, rows) for others, _, _ in gathered):
-            counts = [others for others, _, _ in gathered]
+        written = self._together(lambda: (step, *self._write_pending(slot, checkpoint)))
+        counts = [(theirs, rows) for theirs, rows, _ in written]
+        if any(count != counts[0] for count in counts):
             raise StoreError(f"{self.path}: ranks disagree on the step and rows of a commit: {counts}")
-        self._committed = {
-            "draw": self._committed["draw"] + rows["draw"],
-            "snapshot": self._committed["snapshot"] + rows["snapshot"],
-        }
+        states = self._together(lambda: self._write_checkpoint(slot, checkpoint))
+        for axis, rows in counts[0][1].items():
+            self._committed[axis] += rows
         now = time.monotonic()
         self._seconds, self._since = self._seconds + now - self._since, now
-        if self.ranks.rank == 0:
-            commit.write_record(
-                self.path,
-                {
-                    "commit": self._commits,
-                    "step": step,
-                    "checkpoint": slot,
-                    "draws": self._committed["draw"],
-                    "snapshots": self._committed["snapshot"],
-                    "seconds": self._seconds,
-                    "time": time.time(),
-                    "ranks": self.ranks.size,
-                    "lost": self.lost,
-                    "pieces": list(itertools.chain.from_iterable(theirs for _, theirs, _ in gathered)),
-                    "state": list(itertools.chain.from_iterable(theirs for _, _, theirs in gathered)),
-                },
-            )
-            if self.lock:
-                self.lock.beat()
-        self.ranks.barrier()
+        record = {
+            "commit": self._commits,
+            "step": step,
+            "checkpoint": slot,
+            "draws": self._committed["draw"],
+            "snapshots": self._committed["snapshot"],
+            "seconds": self._seconds,
+            "time": time.time(),
+            "ranks": self.ranks.size,
+            "lost": self.lost,
+            "pieces": list(itertools.chain.from_iterable(pieces for _, _, pieces in written)),
+            "state": list(itertools.chain.from_iterable(states)),
+        }
+        self._together(lambda: self._publish(record) if self.ranks.rank == 0 else None)
         self._commits += 1
 
-    def _write_pending(self) -> tuple[list[list[Any]], dict[Axis, int]]:
+    def _together(self, action: Callable[[], T]) -> list[T]:
+        """What `action` returns on every rank. Collective. Raises StoreError on all ranks where one cannot write."""
+        result, failure = None, ""
+        try:
+            self._require_lock()
+            result = action()
+        except StoreError as error:
+            failure = str(error)
+        except OSError as error:
+            failure = (f"{self.path}: cannot be written ({error.strerror or error}); its commits stand: mend that and "
+                       "give the same command again")  # fmt: skip
+        answers = self.ranks.allgather((result, failure))
+        for _, failed in answers:
+            if failed:
+                self._require_lock()  # a store that was deleted fails in many ways
+                raise StoreError(failed)
+        return [answer for answer, _ in answers]
+
+    def _require_lock(self) -> None:
+        if self.lock and not self.lock.held():
+            raise StoreError(f"{self.path}: was deleted or taken over while this run wrote it; nothing more is written")
+
+    def _publish(self, record: dict[str, Any]) -> None:
+        commit.write_record(self.path, record)
+        if self.lock:
+            self.lock.beat()
+
+    def _write_pending(self, slot: int, checkpoint: dict[str, np.ndarray]) -> tuple[dict[Axis, int], list[list[Any]]]:
+        """Write the rows that wait; returns how many, and their checksums."""
+        if self._commits < CHECKPOINTS and self.ranks.rank == 0:  # the first use of this slot
+            self._create_checkpoint(f"checkpoint/{slot}", checkpoint)
         pieces: list[list[Any]] = []
         rows: dict[Axis, int] = {"draw": 0, "snapshot": 0}
         for variable in self.schema.variables:
@@ -211,7 +227,7 @@ class Writer:
             self._write_rows(variable, start, values)
             for walker, row in zip(self.walkers, values, strict=True):
                 pieces.append([variable.name, walker, start, stop, commit.sha256_of_rows(row)])
-        return pieces, rows
+        return rows, pieces
 
     def _write_rows(self, variable: Variable, start: int, values: np.ndarray) -> None:
         """Write whole chunks: what lies beyond the last commit, left by a run that was killed, is never read."""
@@ -224,14 +240,15 @@ class Writer:
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 
-    def _write_checkpoint(self, slot: int, checkpoint: dict[str, np.ndarray]) -> None:
-        name = f"checkpoint/{slot}"
-        if self._commits < CHECKPOINTS:  # the first use of this slot: known to every rank without looking at the disk
-            if self.ranks.rank == 0:
-                self._create_checkpoint(name, checkpoint)
-            self.ranks.barrier()
+    def _write_checkpoint(self, slot: int, checkpoint: dict[str, np.ndarray]) -> list[list[Any]]:
+        """Write the state of my walkers and force all that was written to the disk; returns the checksums."""
+        state: list[list[Any]] = []
         for key, values in checkpoint.items():
-            self._group[f"{name}/{key}"][self.walkers.start : self.walkers.stop] = values
+            self._group[f"checkpoint/{slot}/{key}"][self.walkers.start : self.walkers.stop] = values
+            state += ([key, walker, commit.sha256_of_rows(row)]
+                      for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
+        self._files.sync()
+        return state
 
     def _create_checkpoint(self, name: str, checkpoint: dict[str, np.ndarray]) -> None:
         for key, values in checkpoint.items():

@@ -35,9 +35,6 @@ class Alone:
     def allgather(self, item: object) -> list[object]:
         return [item]
 
-    def barrier(self) -> None:
-        pass
-
 
 def schema(steps: int = 100, draws_per_chunk: int = 4) -> Schema:
     return Schema(WALKERS, steps, 5, 10, draws_per_chunk, VARIABLES)
@@ -209,7 +206,7 @@ def test_another_process_reads_while_it_grows(tmp_path: Path) -> None:
 def test_ranks_that_disagree_on_the_rows_are_refused(tmp_path: Path) -> None:
     class OutOfStep(Alone):
         def allgather(self, item: object) -> list[object]:
-            return [item, ({"draw": 2, "snapshot": 0}, [], [])]
+            return [item, ((5, {"draw": 2, "snapshot": 0}, []), "")]
 
     made = create(tmp_path / "s.zarr")
     store = Writer(tmp_path / "s.zarr", made, range(WALKERS), OutOfStep())
