@@ -54,6 +54,8 @@ def examine(path: Path, physics: Physics) -> Examination:
         if record is None:
             flaws.append(f"{commit.FOLDER}/{file.name}: damaged record")
     lost, good = None, None
+    aside = [int(file.name[:8]) for file in (store.path / commit.FOLDER).glob("*.set-aside-*")]
+    overwritten = {number % CHECKPOINTS for number in aside if number >= len(records)}
     for number, record in enumerate(records):
         wrong = _rows(store, record, records[number - 1] if number else _NOTHING) if record else []
         flaws += wrong
@@ -62,7 +64,8 @@ def examine(path: Path, physics: Physics) -> Examination:
         if record is None or lost is not None or number < len(records) - CHECKPOINTS:
             continue
         state = _checkpoint(store, record)
-        if number >= len(records) - (CHECKPOINTS - 1):  # an older one may be half overwritten by the next commit
+        # an older one may be half overwritten by the next commit, or wholly by one that was set aside
+        if number >= len(records) - (CHECKPOINTS - 1) and record["checkpoint"] not in overwritten:
             flaws += state
         if not state:
             good = record

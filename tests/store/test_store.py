@@ -43,7 +43,8 @@ def schema(steps: int = 100, draws_per_chunk: int = 4) -> Schema:
 def create(path: Path, **sizes: int) -> Schema:
     made = schema(**sizes)
     temperature = Constant("temperature", ("ladder",), np.arange(1.0, 4.0), "T")
-    writer.create(path, made, [temperature], {"config": {"sampler": {"adapt_until": 20}}})
+    physics = {"adapt_until": 20}
+    writer.create(path, made, [temperature], {"config": {"sampler": physics}, "identity": physics})
     return made
 
 
