@@ -229,9 +229,16 @@ class Writer:
                 pieces.append([variable.name, walker, start, stop, commit.sha256_of_rows(row)])
         return rows, pieces
 
+    def _array(self, name: str) -> zarr.Array:
+        """An array every chunk of which is written: zarr would leave out one that is all NaN, and another NaN than the
+        one that was committed would be read."""
+        found = self._group[name]
+        assert isinstance(found, zarr.Array)
+        return found.with_config({"write_empty_chunks": True})
+
     def _write_rows(self, variable: Variable, start: int, values: np.ndarray) -> None:
         """Write whole chunks: what lies beyond the last commit, left by a run that was killed, is never read."""
-        array, per_chunk = self._group[variable.name], self.schema.rows_per_chunk(variable.axis)
+        array, per_chunk = self._array(variable.name), self.schema.rows_per_chunk(variable.axis)
         mine, stop = slice(self.walkers.start, self.walkers.stop), start + values.shape[1]
         first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)
         whole = np.full((len(values), last - first, *variable.shape), _missing(variable.dtype), variable.dtype)
@@ -244,7 +251,7 @@ class Writer:
         """Write the state of my walkers and force all that was written to the disk; returns the checksums."""
         state: list[list[Any]] = []
         for key, values in checkpoint.items():
-            self._group[f"checkpoint/{slot}/{key}"][self.walkers.start : self.walkers.stop] = values
+            self._array(f"checkpoint/{slot}/{key}")[self.walkers.start : self.walkers.stop] = values
             state += ([key, walker, commit.sha256_of_rows(row)]
                       for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
         self._files.sync()

@@ -115,6 +115,17 @@ def test_digest_is_of_the_content(tmp_path: Path) -> None:
     assert Store(tmp_path / "c.zarr").digest() != one.digest()
 
 
+def test_every_bit_of_a_nan_comes_back(tmp_path: Path) -> None:
+    """A lost walker has rows of NaN, and NaN has many bit patterns: zarr would keep but one."""
+    made = create(tmp_path / "s.zarr")
+    store = Writer(tmp_path / "s.zarr", made, range(WALKERS), Alone())
+    strange = np.full(WALKERS, np.uint64(0xFFF8000000000123)).view(np.float64)
+    for step in range(5, 25, 5):
+        store.append("draw", {**rows(step, store.walkers), "energy": strange})
+    store.commit(20, {"w": np.zeros((WALKERS, 2))})
+    assert (Store(tmp_path / "s.zarr").read("energy").view(np.uint64) == strange.view(np.uint64)[:, None]).all()
+
+
 @pytest.mark.parametrize("stop", [5, 35, 40, 100])
 def test_resumed_writing_gives_the_same_store(tmp_path: Path, stop: int) -> None:
     """Stopped in the middle of a chunk, at its end and at the end of the run."""
