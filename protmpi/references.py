@@ -2,8 +2,8 @@
 
 Stage one: independent initialisations, each stopped where its validation energy is lowest; the mean of their squared
 norms is Q. Stage two: reference models, ES where |w|² first reaches Q, OT where training energy and error have
-saturated (METHOD section 9). Runs are dealt to the ranks. Each saves a part file of its own every few seconds, so
-that a stopped training goes on where it was when the same command is given again.
+saturated (METHOD section 9) and, if asked for, settled at a minimum. Runs are dealt to the ranks. Each saves a part
+file of its own every few seconds, so that a stopped training goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -114,10 +114,14 @@ class Reference:
         self.trainer.run_epoch(self._mark_es)
 
     def done(self) -> bool:
-        """Ends at `over_epochs` or at saturation. A run that never reaches the norm is stopped there too."""
+        """Ends at `over_epochs` or at saturation, then settles. A run that never reaches the norm ends there too."""
         trainer, c = self.trainer, self.trainer.config
-        saturated = "ES" in self.marks and _saturated(trainer.curves)
-        if trainer.epoch < c.over_epochs and not saturated:
+        if not trainer.settles_at:
+            saturated = "ES" in self.marks and _saturated(trainer.curves)
+            if trainer.epoch < c.over_epochs and not saturated:
+                return False
+            trainer.settles_at = trainer.epoch + c.settle_epochs
+        if trainer.epoch < trainer.settles_at:
             return False
         weights, epoch = trainer.w[0].cpu().numpy().copy(), np.asarray(trainer.epoch)
         self.marks |= {"OT": weights, "OT.epoch": epoch}

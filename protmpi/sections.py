@@ -147,6 +147,9 @@ class TrainConfig(Section):
     patience: Count = key(50, "early stopping: epochs without a better validation loss", "epochs")
     max_epochs: Count = key(10_000, "early stopping gives up here", "epochs")
     over_epochs: Count = key(2_000, "over-training ends here at the latest", "epochs")
+    settle_epochs: Annotated[int, Field(ge=0)] = key(
+        0, "after over-training, epochs in which the learning rate falls to zero: OT then lies at a minimum", "epochs"
+    )
     eval_every: Count = key(5, "epochs between two points of a learning curve", "epochs")
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of initial weights, mini-batches and dropout")
 

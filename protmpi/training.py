@@ -1,4 +1,8 @@
-"""Adam (0.9, 0.98), eps 1e-9, learning rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout (METHOD section 9)."""
+"""Adam (0.9, 0.98), eps 1e-9, learning rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout (METHOD section 9).
+
+At a constant learning rate Adam hovers above the minimum; where a minimum is wanted, training settles at the end: the
+rate falls to zero.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,8 @@ class Trainer:
     v: Tensor
     t: int = 0
     epoch: int = 0
+    settles_at: int = 0
+    """The epoch with which the learning rate reaches zero, 0 while training has not begun to settle."""
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
 
     @classmethod
@@ -48,6 +54,11 @@ class Trainer:
     @property
     def norm2(self) -> float:
         return float((self.w.double() ** 2).sum())
+
+    @property
+    def left(self) -> float:
+        """Share of the learning rate: 1, while settling linear to 0 in epochs."""
+        return (self.settles_at - self.epoch) / self.config.settle_epochs if self.settles_at else 1.0
 
     def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """One pass over the training set; its stream belongs to the epoch, so that training can be resumed."""
@@ -66,11 +77,12 @@ class Trainer:
         _, g = self.task.gradient(self.w, indices, drop)
         g.add_(self.w, alpha=self.config.lamda)
         self.t += 1
+        rate = self.left * learning_rate(self.t, self.d, self.config.warmup)
         self.m.lerp_(g, 1.0 - BETA1)
         self.v.lerp_(g * g, 1.0 - BETA2)
         m = self.m / (1.0 - BETA1**self.t)
         v = self.v / (1.0 - BETA2**self.t)
-        self.w.addcdiv_(m, v.sqrt_().add_(EPSILON), value=-learning_rate(self.t, self.d, self.config.warmup))
+        self.w.addcdiv_(m, v.sqrt_().add_(EPSILON), value=-rate)
 
     def _evaluate(self) -> None:
         train_energy, train_error = self.task.evaluate(self.w, "train")
@@ -82,11 +94,12 @@ class Trainer:
     def state(self) -> dict[str, np.ndarray]:
         """Arrays to store; `restore` goes on from them."""
         arrays = {name: getattr(self, name)[0].cpu().numpy() for name in ("w", "m", "v")}
-        counts = {"t": np.asarray(self.t), "epoch": np.asarray(self.epoch)}
+        counts = {"t": np.asarray(self.t), "epoch": np.asarray(self.epoch),
+                  "settles_at": np.asarray(self.settles_at)}  # fmt: skip
         return {**arrays, **counts, **{f"curve.{name}": np.asarray(c) for name, c in self.curves.items()}}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         for name in ("w", "m", "v"):
             getattr(self, name).copy_(torch.from_numpy(arrays[name]))
-        self.t, self.epoch = int(arrays["t"]), int(arrays["epoch"])
+        self.t, self.epoch, self.settles_at = (int(arrays[name]) for name in ("t", "epoch", "settles_at"))
         self.curves = {name: [float(x) for x in arrays[f"curve.{name}"]] for name in CURVES}

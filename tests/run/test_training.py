@@ -13,7 +13,7 @@ from protmpi import config as configuration
 from protmpi import references, tasks, weights
 from protmpi.errors import DataError
 from protmpi.sections import ModelConfig
-from protmpi.training import learning_rate
+from protmpi.training import Trainer, learning_rate
 
 
 class StopAfter:
@@ -47,7 +47,7 @@ def train(config: configuration.Config, questions: int) -> bool:
 
 
 def test_stopped_training_goes_on_bit_for_bit(tmp_path: Path, small_data_file: Path) -> None:
-    whole, pieces = small(tmp_path / "a", small_data_file), small(tmp_path / "b", small_data_file)
+    whole, pieces = (small(tmp_path / name, small_data_file, settle_epochs=4) for name in "ab")
     assert train(whole, 10_000)
     stopped = 0
     while not train(pieces, 8):
@@ -87,6 +87,23 @@ def test_references_are_stopped_at_the_norm_of_the_first_stage(tmp_path: Path, s
     norm2 = (found.es.astype(np.float64) ** 2).sum(1)
     assert np.ptp(norm2) / norm2.mean() < 0.02
     assert (found.ot_epoch >= found.es_epoch).all()
+
+
+def test_settled_weights_lie_lower_and_hardly_move_at_the_end(tmp_path: Path, small_data_file: Path) -> None:
+    energy, last_epoch = {}, {}
+    for settle in (0, 30):
+        config = small(tmp_path, small_data_file, dropout=0.0, over_epochs=40, settle_epochs=settle)
+        task = tasks.build(config)
+        run = references.Reference(Trainer.start(task, config.train, config.model.width, (2, 0), "cpu"), 0.0)
+        before = run.trainer.w
+        while not run.done():
+            before = run.trainer.w.clone()
+            run.epoch()
+        assert run.trainer.epoch == run.marks["OT.epoch"] == 40 + settle
+        energy[settle] = float(task.evaluate(run.trainer.w, "train")[0][0])
+        last_epoch[settle] = float((run.trainer.w - before).norm())
+    assert energy[30] < energy[0]
+    assert last_epoch[30] < 0.2 * last_epoch[0]
 
 
 def test_learning_rate_rises_and_then_falls_as_the_inverse_square_root() -> None:

@@ -108,9 +108,7 @@ def test_a_signal_commits_requeues_and_ends_with_the_same_store(
 
 
 @pytest.mark.slow
-def test_the_time_limit_commits_and_requeues(
-    cluster: Cluster, config: Path, protmpi: Command, tmp_path: Path
-) -> None:
+def test_the_time_limit_commits_and_requeues(cluster: Cluster, config: Path, protmpi: Command, tmp_path: Path) -> None:
     """Slurm itself sends the signal, up to a minute early: what was committed then is what an uninterrupted run has."""
     store, endless = tmp_path / "s.zarr", ["--set", "run.steps=1000000"]
     job = cluster.submit("--time=1", "--signal=B:USR1@40", "slurm/sweep.sh", config, "--store", store, *endless,
