@@ -56,9 +56,13 @@ class Trainer:
         return float((self.w.double() ** 2).sum())
 
     @property
-    def left(self) -> float:
-        """Share of the learning rate: 1, while settling linear to 0 in epochs."""
-        return (self.settles_at - self.epoch) / self.config.settle_epochs if self.settles_at else 1.0
+    def rate(self) -> float:
+        """Learning rate of the present step; while training settles it falls linearly to zero, epoch by epoch."""
+        c = self.config
+        if not self.settles_at:
+            return learning_rate(self.t, self.d, c.warmup)
+        steps = (self.settles_at - c.settle_epochs) * -(-self.task.train_size // c.batch)  # when it began
+        return learning_rate(steps, self.d, c.warmup) * (self.settles_at - self.epoch) / c.settle_epochs
 
     def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """One pass over the training set; its stream belongs to the epoch, so that training can be resumed."""
@@ -77,12 +81,11 @@ class Trainer:
         _, g = self.task.gradient(self.w, indices, drop)
         g.add_(self.w, alpha=self.config.lamda)
         self.t += 1
-        rate = self.left * learning_rate(self.t, self.d, self.config.warmup)
         self.m.lerp_(g, 1.0 - BETA1)
         self.v.lerp_(g * g, 1.0 - BETA2)
         m = self.m / (1.0 - BETA1**self.t)
         v = self.v / (1.0 - BETA2**self.t)
-        self.w.addcdiv_(m, v.sqrt_().add_(EPSILON), value=-rate)
+        self.w.addcdiv_(m, v.sqrt_().add_(EPSILON), value=-self.rate)
 
     def _evaluate(self) -> None:
         train_energy, train_error = self.task.evaluate(self.w, "train")
