@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery test lint kspin yardstick tempering
+.PHONY: setup demo gallery test kills lint kspin yardstick tempering
 
 setup: .venv/installed
 
@@ -41,6 +41,10 @@ gallery: setup
 
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest
+
+# A kill at every moment of a short run, and a hundred at random times of a longer one: half an hour on two cores.
+kills: setup
+	PROTMPI_KILLS=all .venv/bin/python -m pytest -s tests/faults/test_kill_points.py tests/faults/test_kills.py
 
 lint: setup
 	.venv/bin/ruff check .

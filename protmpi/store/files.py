@@ -28,7 +28,8 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 def put(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is there whole or not at all; its folder is not yet forced to the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("wb") as file:
         file.write(content)
@@ -106,8 +107,10 @@ class Files(LocalStore):
         inspect(path, LARGEST_CHUNK)
         with path.open("rb") as file:
             size = unpacked_size(file.read(18))
-        if size is None or size > LARGEST_CHUNK:
-            raise StoreError(f"{path}: unpacks to {size} bytes, at most {LARGEST_CHUNK} are allowed; is it damaged?")
+        if size is None:
+            raise StoreError(f"{path}: is damaged; `protmpi verify` tells what of the store is whole")
+        if size > LARGEST_CHUNK:
+            raise StoreError(f"{path}: unpacks to {size} bytes, at most {LARGEST_CHUNK} are allowed")
 
 
 def unpacked_size(head: bytes) -> int | None:
