@@ -91,15 +91,14 @@ def means(ladder: list[Slot]) -> np.ndarray:
 
 
 def integrated(
-    ladder: list[Slot], first: int, last: int, grid: np.ndarray
+    temperature: np.ndarray, energy: np.ndarray, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Change of β F since slot `first`, <U> and C at the temperatures `grid`, from slot `first` to slot `last`.
+    """Change of β F since the first of the temperatures `grid`, <U> and C there, from <U> at some `temperature`.
 
-    Results (point, 2 + draw) each; linear in the means of all slots.
+    Results (point, 2 + draw) each; linear in the results `energy` (temperature, 2 + draw).
     """
     from scipy.interpolate import CubicHermiteSpline, make_interp_spline
 
-    temperature = np.array([s.temperature for s in ladder])
     identity = np.eye(temperature.size)
     degree: Literal[1, 2] = 2 if temperature.size > 2 else 1
     cubic = CubicHermiteSpline(temperature, identity, np.gradient(identity, temperature, axis=0, edge_order=degree))
@@ -108,21 +107,21 @@ def integrated(
     node, weight = np.polynomial.legendre.leggauss(6)
     log, half = np.log(grid), np.diff(np.log(grid)) / 2.0
     between = np.exp(log[:-1, None] + half[:, None] * (1.0 + node))
-    plain, results = means(ladder), []
+    results = []
     for shape in (cubic, straight):
         pieces = -np.einsum("pn,pnk->pk", half[:, None] * weight / between, shape(between))
         free = np.concatenate([np.zeros((1, temperature.size)), np.cumsum(pieces, axis=0)])
-        results.append([free @ plain, shape(grid) @ plain, shape.derivative()(grid) @ plain])
+        results.append([free @ energy, shape(grid) @ energy, shape.derivative()(grid) @ energy])
     for smooth, edged in zip(*results, strict=True):
         smooth[:, 1] = smooth[:, 0] - edged[:, 0]
-    free, energy, capacity = results[0]
-    return free, energy, capacity
+    free, mean, capacity = results[0]
+    return free, mean, capacity
 
 
 def reweighted(
     ladder: list[Slot], first: int, last: int, grid: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same by MBAR from the slots `first` to `last`."""
+    """The same at the temperatures `grid` from slot `first` to slot `last`, by MBAR of the draws of these slots."""
     block = ladder[first : last + 1]
     mbar = Mbar(np.array([1.0 / s.temperature for s in block]), [s.energies for s in block])
     start = 2 + sum(s.draws for s in ladder[:first])
@@ -207,18 +206,25 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
 def _joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> dict[str, np.ndarray]:
     """The curves of all blocks of intervals of one method, one after the other.
 
-    Where two blocks meet, β F is handed on and <U> is that of MBAR.
+    Where two blocks meet, β F is handed on, and <U> is that of MBAR, from which the integration goes on.
     """
     free, energy, capacity = np.zeros((3, grid.size, 2 + sum(s.draws for s in ladder)))
-    first = 0
-    for reweight, block in itertools.groupby(by_mbar):
-        last = first + len(list(block))
+    steps, mean = np.zeros_like(free[:-1]), means(ladder)
+    temperature = np.array([s.temperature for s in ladder])
+    ends = np.flatnonzero(np.diff(by_mbar, prepend=not by_mbar[0], append=not by_mbar[-1]))
+    blocks = list(itertools.pairwise(ends.tolist()))
+    for first, last in sorted(blocks, key=lambda block: not by_mbar[block[0]]):  # those of MBAR first
         points = slice(first * POINTS, last * POINTS + 1)
-        found = (reweighted if reweight else integrated)(ladder, first, last, grid[points])
-        free[points] = free[points.start] + found[0]
-        keep = slice(int(first > 0 and not reweight), None)
+        if by_mbar[first]:
+            found = reweighted(ladder, first, last, grid[points])
+            mean[first : last + 1] = found[1][::POINTS]
+            keep = slice(None)
+        else:
+            found = integrated(temperature, mean, grid[points])
+            keep = slice(int(first > 0), -1 if last < by_mbar.size else None)
+        steps[points.start : points.stop - 1] = np.diff(found[0], axis=0)
         energy[points][keep], capacity[points][keep] = found[1][keep], found[2][keep]
-        first = last
+    free[1:] = np.cumsum(steps, axis=0)
     beta = 1.0 / grid[:, None]
     entropy = beta * energy - beta[0] * energy[0] - free
     free[0] = entropy[0] = 0.0  # by definition, not only to rounding

@@ -136,7 +136,7 @@ def free_energy_remarks(data: xarray.Dataset) -> list[str]:
         "slope: difference in 1/T that two histograms show over the one given, 1 under exp(-U/T); z: from 1.",
     ]
     if "integration" in data["method"].values:
-        lines.append("integration: too little overlap for MBAR; its ± includes the difference to straight lines in T.")
+        lines.append("integration: too few draws in common for MBAR; ± includes the difference to straight lines in T.")
     wrong = np.flatnonzero(np.abs(data["consistency"].values) > SIGNIFICANT)
     if wrong.size:
         at = ", ".join(exponent_form(t) for t in data["slot_temperature"].values[wrong])

@@ -178,7 +178,7 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
             Patch(color=BLUE, alpha=0.3, lw=0, label="± one standard error"),
         ]
         if "integration" in data["method"].values:
-            handles.append(Patch(color=ORANGE, alpha=0.15, lw=0, label="integrated: too little overlap for MBAR"))
+            handles.append(Patch(color=ORANGE, alpha=0.15, lw=0, label="integrated: too few draws in common for MBAR"))
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure
 

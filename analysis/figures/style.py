@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from analysis.tables import exponent_form
 from protmpi.errors import ProtmpiError
@@ -38,8 +38,8 @@ STYLE: Any = {
     "pdf.fonttype": 42,  # text stays text in a vector editor
 }
 
-MARGIN = 1.4
-"""Factor in T that is left free on both sides of the ladder."""
+MARGIN, MOST_MARGIN = 0.08, 1.4
+"""Share of a ladder, in ln T, that is left free on both sides of it, and the largest factor in T that is."""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -65,17 +65,29 @@ def letter(axes: Axes, panel: str) -> None:
     axes.set_title(f"({panel})", loc="left", fontweight="bold")
 
 
-def temperature_axis(axes: Axes, temperature: np.ndarray, unit: str, direction: str = "x") -> None:
-    """Logarithmic, over a decade at least, so that a tick has a label."""
-    margin = max(MARGIN, np.sqrt(10.0 * temperature[0] / temperature[-1]))
-    edges = (temperature[0] / margin, temperature[-1] * margin)
-    label = f"temperature T ({unit})"
-    if direction == "x":
-        axes.set(xscale="log", xlim=edges, xlabel=label)
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    else:
-        axes.set(yscale="log", ylim=edges, ylabel=label)
-        axes.yaxis.set_minor_formatter(NullFormatter())
+def temperature_axis(axes: Axes, temperature: np.ndarray, unit: str) -> None:
+    """Logarithmic along x, a little wider than the ladder, with at least three ticks however narrow that is."""
+    margin = min(MOST_MARGIN, (temperature[-1] / temperature[0]) ** MARGIN) if temperature.size > 1 else MOST_MARGIN
+    low, high = temperature[0] / margin, temperature[-1] * margin
+    axes.set(xscale="log", xlim=(low, high), xlabel=f"temperature T ({unit})")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    ticks = _few_ticks(low, high)
+    if ticks.size:
+        axes.set_xticks(ticks, [exponent_form(t) for t in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _few_ticks(low: float, high: float) -> np.ndarray:
+    """Ticks of a range without two whole powers of ten: 1, 2, 5 in each decade, in narrower ranges equal steps."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    if np.sum((low <= decades) & (decades <= high)) >= 2:
+        return np.array([])
+    equal = np.asarray(MaxNLocator(3, min_n_ticks=3).tick_values(low, high))
+    for ticks in (np.outer(decades, (1, 2, 5)).ravel(), equal):
+        found = ticks[(low <= ticks) & (ticks <= high)]
+        if found.size >= 3:
+            break
+    return found
 
 
 def slot_colours(slots: int) -> np.ndarray:
