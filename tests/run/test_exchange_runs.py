@@ -13,6 +13,8 @@ from commands import Command, digest, launch, mpirun_command
 from protmpi.errors import ConfigError
 from protmpi.store.reader import Store
 
+# log_zerovar: the output layer of so small a network may go silent; where all gradients are zero a lower floor of s²
+# would make masses so small that the walker is lost
 CONFIG = """
 [data]
 task = "kspin"
@@ -33,13 +35,14 @@ m1 = 0.3
 batch = 16
 min_extractions = 20
 max_extractions = 40
+log_zerovar = -4
 min_adj_step = 50
 adapt_until = 100
 leapfrog_steps = 5
 [tempering]
 kind = "exchange"
-t_min = 1e-3
-t_max = 3e-3
+t_min = 2e-3
+t_max = 6e-3
 slots = 4
 exchange_every = 10
 burn_in = 300
