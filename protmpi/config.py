@@ -93,6 +93,8 @@ class Config(Section):
             return self
         if len(self.sampler.temperatures) < 2:
             raise ValueError("sampler.temperatures: tempering needs at least two")
+        if isinstance(self.sampler.rho, list):
+            raise ValueError("sampler.rho: walkers that move in temperature share one step size: give one value")
         if t.kind == "simulated" and self.sampler.walkers_per_temperature > 1:
             raise ValueError("sampler.walkers_per_temperature: simulated tempering has tempering.walkers instead")
         if t.exchange_every % every:

@@ -183,7 +183,8 @@ def advice(store: Store) -> list[str]:
     for slot, temperature in enumerate(store.read("temperature")):
         excess = float(np.mean(ratios[slots == slot])) - 1.0
         if excess > sampler["rho_tolerance"]:
-            enough = sampler["rho"] * sampler["rho_tolerance"] / excess
+            rho = sampler["rho"][slot] if isinstance(sampler["rho"], list) else sampler["rho"]
+            enough = rho * sampler["rho_tolerance"] / excess
             lines.append(f"T = {temperature:.2e}: the kinetic temperature is {100 * excess:.1f} % above T; "
                          f"sampler.rho = {enough:.1e} would do")  # fmt: skip
     return lines

@@ -173,7 +173,9 @@ class SamplerConfig(Section):
     )
     lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the energy (kinds without constraint)")
     gamma: NotNegative = key(0.0, "tether gamma/2 |w - w0|² to the start w0 in the energy (kinds without constraint)")
-    rho: Share | Literal["auto"] = key(1e-3, "share of the thermal noise that mini-batches supply: sets the step size")
+    rho: Share | list[Share] | Literal["auto"] = key(
+        1e-3, "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature"
+    )
     rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
     rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')
     collective_tolerance: Positive = key(
@@ -203,15 +205,18 @@ class SamplerConfig(Section):
     @model_validator(mode="after")
     def _noise_fits_the_thermostat(self) -> SamplerConfig:
         limit = rho_limit(self.scheme, self.m1)
-        for name in ("rho", "rho_max"):
-            if getattr(self, name) != "auto" and getattr(self, name) > limit:
+        if isinstance(self.rho, list) and len(self.rho) != len(self.temperatures):
+            raise ValueError(f"rho: {len(self.rho)} values for {len(self.temperatures)} temperatures")
+        shares = [self.rho_at(t) for t in self.temperatures] if self.rho != "auto" else []
+        for name, share in (*(("rho", share) for share in shares), ("rho_max", self.rho_max)):
+            if share > limit:
                 other = "" if self.scheme == "double" else '; or take scheme = "double"'
                 raise ValueError(
-                    f"{name}: {getattr(self, name):g} is too large: the {self.scheme} scheme "
+                    f"{name}: {share:g} is too large: the {self.scheme} scheme "
                     f"with m1 = {self.m1:g} allows at most {limit:.4g}{other}"
                 )
-        if self.rho != "auto" and self.rho > self.rho_max:
-            raise ValueError(f"rho: {self.rho:g} is above rho_max = {self.rho_max:g}")
+        if shares and max(shares) > self.rho_max:
+            raise ValueError(f"rho: {max(shares):g} is above rho_max = {self.rho_max:g}")
         for name in ("lamda", "gamma"):
             if getattr(self, name) and self.constrained:
                 raise ValueError(
@@ -229,6 +234,14 @@ class SamplerConfig(Section):
         if self.max_adj_step < self.min_adj_step:
             raise ValueError(f"max_adj_step: {self.max_adj_step} is below min_adj_step = {self.min_adj_step}")
         return self
+
+    def rho_at(self, temperature: float) -> float:
+        """The share that was set by hand for a walker at `temperature`, one of `temperatures`."""
+        assert self.rho != "auto"
+        if not isinstance(self.rho, list):
+            return self.rho
+        nearest = min(range(len(self.rho)), key=lambda slot: abs(self.temperatures[slot] - temperature))
+        return self.rho[nearest]
 
     @property
     def constrained(self) -> bool:

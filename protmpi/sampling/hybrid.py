@@ -44,9 +44,8 @@ class HybridBlock(Block[hmc.State]):
         self._state = self.kernel.init(self.start.clone(), self._masses(noise_variance))
 
     def _masses(self, noise_variance: Tensor) -> Tensor:
-        rho = self.config.rho
-        assert rho != "auto"  # the configuration refuses it: the time step is tuned instead
-        return adaptation.fresh_masses(noise_variance, torch.as_tensor(rho), self.thermostat, self.config, self.layout)
+        shares = [self.config.rho_at(t) for t in self.thermostat.temperature.squeeze(1).tolist()]
+        return adaptation.fresh_masses(noise_variance, self._tensor(np.array(shares)).unsqueeze(1), self.thermostat, self.config, self.layout)
 
     def _explore(self, steps: int) -> None:
         for _ in range(steps):

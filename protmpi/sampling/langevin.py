@@ -44,7 +44,8 @@ class LangevinBlock(Block[State]):
     @property
     def rho(self) -> Tensor:
         """The share that masses are made for, (W, 1)."""
-        shares: list[float | str] = [s.rho for s in self._searches] or [self.config.rho] * len(self.walkers)
+        temperatures = self.thermostat.temperature.squeeze(1).tolist()
+        shares = [s.rho for s in self._searches] or [self.config.rho_at(t) for t in temperatures]
         return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
