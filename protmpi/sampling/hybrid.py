@@ -44,8 +44,9 @@ class HybridBlock(Block[hmc.State]):
         self._state = self.kernel.init(self.start.clone(), self._masses(noise_variance))
 
     def _masses(self, noise_variance: Tensor) -> Tensor:
-        shares = [self.config.rho_at(t) for t in self.thermostat.temperature.squeeze(1).tolist()]
-        return adaptation.fresh_masses(noise_variance, self._tensor(np.array(shares)).unsqueeze(1), self.thermostat, self.config, self.layout)
+        shares = np.array([self.config.rho_at(t) for t in self.thermostat.temperature.squeeze(1).tolist()])
+        rho = self._tensor(shares).unsqueeze(1)
+        return adaptation.fresh_masses(noise_variance, rho, self.thermostat, self.config, self.layout)
 
     def _explore(self, steps: int) -> None:
         for _ in range(steps):

@@ -109,6 +109,8 @@ def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path)
     [
         ("sampler.kind=constrained", 'sampler.lamda: the norm is held by kind = "constrained"'),
         ("sampler.rho=auto", 'sampler.adapt_until: 200 is too short to find rho = "auto"; at least 2222'),
+        ("sampler.rho=[1e-3]", "sampler.rho: 1 values for 2 temperatures"),
+        ("sampler.rho=[1e-3, 0.32]", "sampler.rho: 0.32 is above"),
         ("data.cutoff=4", "data.cutoff: unknown key; valid: classes, flip, seed"),
         ("data.task=chess", "data.task: 'chess' is no task; choose one of folding, kspin"),
         ("model.kind=transformer", 'model.kind: "transformer" cannot learn data.task = "kspin"'),
@@ -152,6 +154,25 @@ def test_a_lost_walker_is_lost_again_in_the_same_step(
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: ")
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["unconstrained", "hmc"])
+def test_each_temperature_has_its_rho(tmp_path: Path, kind: str) -> None:
+    """At one weight vector M = s² dt²/(4 rho T m1²): the same for all where rho goes with 1/T, not where it is one."""
+
+    def spread(rho: str) -> float:
+        config = load(write(tmp_path, kind, rho), ["sampler.walkers_per_temperature=1"])
+        task = tasks.build(config)
+        ensemble = Ensemble(Plan.of(config, task, 2), range(1), "cpu")
+        start = torch.from_numpy(task.initial(np.random.default_rng(5))).float().expand(2, -1)
+        (block,) = ensemble._blocks
+        block.start = start.clone()
+        ensemble.initialise()
+        ratio = (block.mass[0] / block.mass[1]).double()
+        return float(ratio.log().mean().exp())
+
+    assert spread("[3e-2, 1e-2]") == pytest.approx(1.0, rel=0.2)
+    assert spread("1e-2") == pytest.approx(3.0, rel=0.2)
 
 
 def test_too_many_lost_walkers_end_the_run(protmpi: Command, tmp_path: Path) -> None:
