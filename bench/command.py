@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +16,7 @@ from rich.table import Table
 from bench import measure
 from hpc.devices import bind
 from hpc.world import World
+from protmpi.data.dataset import FoldingData
 from protmpi.sections import PUBLISHED_NETWORKS
 
 SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
@@ -27,41 +30,42 @@ PERCENT = ("gemm_fraction", "evaluation_share", "store_share")
 
 
 def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequence[int]) -> dict[str, Any]:
-    """Time every network; collective. All ranks work at the same time, so rows with more ranks show weak scaling."""
+    """Time every network; collective. Each row is taken with one rank at work, and with all of them: weak scaling."""
     binding = bind(world, device, 1)
     kind = binding.device.partition(":")[0]
     data, rate = measure.synthetic_data(), measure.matrix_rate(kind)
-    rows = []
-    for network in networks:
-        task = measure.task_of(network, data, kind)
-        gradient, evaluation, store = (
-            measure.gradient(task, 1, kind),
-            measure.evaluation(task, kind),
-            measure.store(task),
-        )
-        for scheme in SCHEMES:
-            for count in walkers:
-                steps = max(1, 16 // count)
-                world.barrier()
-                block = measure.product_block(task, count, scheme, kind)
-                fast, slow = measure.medians(
-                    lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
-                    measure.baseline_step(task, data, kind),
-                    device=kind,
-                )
-                each = fast / (steps * count)
-                everyone = sum(world.allgather(1.0 / each))
-                total = each + evaluation + store
-                rows.append({
-                    "network": network, "scheme": scheme, "walkers": count, "ranks": world.size,
-                    "ms_per_gradient": 1e3 * gradient.seconds, "walker_steps_per_s": everyone,
-                    "baseline_ratio": everyone / sum(world.allgather(1.0 / slow)),
-                    "gemm_fraction": gradient.flop / gradient.seconds / rate,
-                    "evaluation_share": evaluation / total, "store_share": store / total,
-                })  # fmt: skip
+    rows = [row for network in networks for row in rows_of(network, data, rate, world, kind, walkers)]
     return {"machine": f"{binding.host}: {binding.device_name}", "processor": processor(), "device": kind,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "matrix_gflops": rate / 1e9, "rows": rows}  # fmt: skip
+
+
+def rows_of(
+    network: str, data: FoldingData, rate: float, world: World, device: str, walkers: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """The rows of one network: schemes, numbers of walkers, one rank and all. Collective."""
+    task = measure.task_of(network, data, device)
+    gradient = measure.gradient(task, 1, device)
+    evaluation, store = measure.evaluation(task, device), measure.store(task)
+    for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
+        each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
+        world.barrier()
+        if world.rank < ranks:
+            block, steps = measure.product_block(task, count, scheme, device), max(1, 16 // count)
+            fast, slow = measure.medians(
+                lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
+                measure.baseline_step(task, data, device),
+                device=device,
+            )
+            each = fast / (steps * count)
+        everyone, baseline = (sum(world.allgather(1.0 / seconds)) for seconds in (each, slow))
+        total = world.allgather(each)[0] + evaluation + store
+        yield {
+            "network": network, "scheme": scheme, "walkers": count, "ranks": ranks,
+            "ms_per_gradient": 1e3 * gradient.seconds, "walker_steps_per_s": everyone,
+            "baseline_ratio": everyone / baseline, "gemm_fraction": gradient.flop / gradient.seconds / rate,
+            "evaluation_share": evaluation / total, "store_share": store / total,
+        }  # fmt: skip
 
 
 def processor() -> str:

@@ -10,6 +10,7 @@ one step and over all steps divided by their number, both over |w|², and <U> of
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,11 @@ def row(config: Config, task: Task, store: Store, walker: int, rho: float, steps
                           temperatures[[walker % len(temperatures)]], task, sampler, config.run.seed + 1)  # fmt: skip
     block.initialise()
     start, norm2 = block.position.double(), float((block.position.double() ** 2).sum())
-    single, kinetic, energies = [], [], []
+    single, kinetic, energies, seconds = [], [], [], 0.0
     for _ in range(steps // LOOK):
+        began = time.perf_counter()
         block.explore(LOOK - 1)
+        seconds += time.perf_counter() - began
         before = block.position
         block.explore(1)
         single.append(float(((block.position - before).double() ** 2).sum()) / norm2)
@@ -48,8 +51,9 @@ def row(config: Config, task: Task, store: Store, walker: int, rho: float, steps
     whole = float(((block.position.double() - start) ** 2).sum()) / norm2 / steps
     heat = block.thermostat.repeated * rho * (block.correlation[0] - 1.0)
     mean = estimate(np.array(energies)[None, len(energies) // 2 :])
+    rate = np.mean(single) * len(single) * (LOOK - 1) / seconds
     return (f"| {exponent_form(rho)} | {heat:.2g} | {np.mean(kinetic):.3f} | {np.mean(single):.2g} | {whole:.2g} "
-            f"| {plus_minus(*mean)} |")  # fmt: skip
+            f"| {rate:.2g} | {plus_minus(*mean)} |")  # fmt: skip
 
 
 def main() -> None:
@@ -64,9 +68,8 @@ def main() -> None:
     torch.set_num_threads(1)
     config, store = load(asked.config, asked.overrides), Store(asked.store)
     task = tasks.build(config)
-    print(
-        "| rho | collective excess | T_kin/T | displacement² per step | over all steps | U |\n|---|---|---|---|---|---|"
-    )
+    print("| rho | collective excess | T_kin/T | displacement² per step | over all steps | per second | U |\n"
+          "|---|---|---|---|---|---|---|")  # fmt: skip
     for rho in asked.rho:
         print(row(config, task, store, asked.walker, rho, asked.steps), flush=True)
 
