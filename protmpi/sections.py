@@ -176,6 +176,9 @@ class SamplerConfig(Section):
     rho: Share | list[Share] | Literal["auto"] = key(
         1e-3, "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature"
     )
+    rho_first: Share | None = key(
+        None, "rho in the first half of the burn-in: large, it takes slow modes near equilibrium, if not exactly there"
+    )
     rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
     rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')
     collective_tolerance: Positive = key(
@@ -208,7 +211,8 @@ class SamplerConfig(Section):
         if isinstance(self.rho, list) and len(self.rho) != len(self.temperatures):
             raise ValueError(f"rho: {len(self.rho)} values for {len(self.temperatures)} temperatures")
         shares = [self.rho_at(t) for t in self.temperatures] if self.rho != "auto" else []
-        for name, share in (*(("rho", share) for share in shares), ("rho_max", self.rho_max)):
+        first = [("rho_first", self.rho_first)] if self.rho_first else []
+        for name, share in (*(("rho", share) for share in shares), *first, ("rho_max", self.rho_max)):
             if share > limit:
                 other = "" if self.scheme == "double" else '; or take scheme = "double"'
                 raise ValueError(
@@ -227,6 +231,8 @@ class SamplerConfig(Section):
             raise ValueError(f'adapt_until: {self.adapt_until} is too short to find rho = "auto"; at least {shortest}')
         if self.rho == "auto" and self.hybrid:
             raise ValueError(f'rho: "auto" is for pseudo-Langevin; kind = "{self.kind}" tunes its own time step')
+        if self.rho_first and (self.rho == "auto" or self.hybrid):
+            raise ValueError('rho_first: is for pseudo-Langevin with a rho set by hand; "auto" begins on its own')
         if self.max_extractions < self.min_extractions:
             raise ValueError(
                 f"max_extractions: {self.max_extractions} is below min_extractions ({self.min_extractions})"

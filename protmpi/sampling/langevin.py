@@ -32,6 +32,7 @@ class LangevinBlock(Block[State]):
             self.kernel = pseudo_langevin.build(*constants)
         else:
             self.kernel = constrained.build(*constants, self.norm2, c.fixman)
+        self._turn = c.adapt_until // 2 if c.rho_first else 0  # step at which rho_first gives way to rho
         self._searches: list[Search] = []
         if c.rho == "auto":
             tick = max(1, round(0.5 / c.m1**2))
@@ -44,8 +45,11 @@ class LangevinBlock(Block[State]):
     @property
     def rho(self) -> Tensor:
         """The share that masses are made for, (W, 1)."""
-        temperatures = self.thermostat.temperature.squeeze(1).tolist()
-        shares = [s.rho for s in self._searches] or [self.config.rho_at(t) for t in temperatures]
+        c, temperatures = self.config, self.thermostat.temperature.squeeze(1).tolist()
+        if self.step < self._turn:
+            shares = [c.rho_first] * len(temperatures)
+        else:
+            shares = [s.rho for s in self._searches] or [c.rho_at(t) for t in temperatures]
         return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
@@ -65,10 +69,13 @@ class LangevinBlock(Block[State]):
             if due:
                 self._adapt(due)
             goal = min(end, int(self.schedule.due.min()), self._next_look())
+            goal = min(goal, self._turn) if self.step < self._turn else goal
             for _ in range(goal - self.step):
                 self._state = self.kernel.step(self.state)
             self.step = goal
             self._look()
+            if goal == self._turn:
+                self._remake_masses(list(range(len(self.walkers))))
 
     def _next_look(self) -> int:
         """Step of the next look of the search for rho."""
@@ -102,9 +109,13 @@ class LangevinBlock(Block[State]):
             if refused or search.rho != before:
                 changed.append(row)
         if changed:
-            noise_variance = self._estimate(self.position[changed], changed)
-            self._measure_correlation(self.position[changed], noise_variance, changed)
-            self._set_masses(changed, noise_variance, [True] * len(changed))
+            self._remake_masses(changed)
+
+    def _remake_masses(self, rows: list[int]) -> None:
+        """Masses for a new rho at the present weights, and momenta drawn anew."""
+        noise_variance = self._estimate(self.position[rows], rows)
+        self._measure_correlation(self.position[rows], noise_variance, rows)
+        self._set_masses(rows, noise_variance, [True] * len(rows))
 
     def _measure_correlation(self, w: Tensor, noise_variance: Tensor, rows: list[int]) -> None:
         """Learn how collective the noise is at w (rows, P), and tell it to the searches for rho."""
