@@ -219,8 +219,9 @@ class SamplerConfig(Section):
                     f"{name}: {share:g} is too large: the {self.scheme} scheme "
                     f"with m1 = {self.m1:g} allows at most {limit:.4g}{other}"
                 )
-        if shares and max(shares) > self.rho_max:
-            raise ValueError(f"rho: {max(shares):g} is above rho_max = {self.rho_max:g}")
+        for name, share in (*(("rho", share) for share in shares), *first):
+            if share > self.rho_max:
+                raise ValueError(f"{name}: {share:g} is above rho_max = {self.rho_max:g}")
         for name in ("lamda", "gamma"):
             if getattr(self, name) and self.constrained:
                 raise ValueError(

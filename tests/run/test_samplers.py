@@ -17,6 +17,7 @@ from protmpi.config import Config, load
 from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
 from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.noise import noise_share
 from protmpi.store.reader import Store
 
 CONFIG = """
@@ -111,6 +112,8 @@ def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path)
         ("sampler.rho=auto", 'sampler.adapt_until: 200 is too short to find rho = "auto"; at least 2222'),
         ("sampler.rho=[1e-3]", "sampler.rho: 1 values for 2 temperatures"),
         ("sampler.rho=[1e-3, 0.32]", "sampler.rho: 0.32 is above"),
+        ("sampler.rho_first=0.32", "sampler.rho_first: 0.32 is above rho_max"),
+        ("sampler.rho_first=0.36", "sampler.rho_first: 0.36 is too large"),
         ("data.cutoff=4", "data.cutoff: unknown key; valid: classes, flip, seed"),
         ("data.task=chess", "data.task: 'chess' is no task; choose one of folding, kspin"),
         ("model.kind=transformer", 'model.kind: "transformer" cannot learn data.task = "kspin"'),
@@ -173,6 +176,30 @@ def test_each_temperature_has_its_rho(tmp_path: Path, kind: str) -> None:
 
     assert spread("[3e-2, 1e-2]") == pytest.approx(1.0, rel=0.2)
     assert spread("1e-2") == pytest.approx(3.0, rel=0.2)
+
+
+def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> None:
+    config = load(write(tmp_path, rho="1e-3"), ["sampler.rho_first=0.1"])
+
+    def blocks(*pieces: int) -> LangevinBlock:
+        ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
+        ensemble.initialise()
+        for steps in pieces:
+            ensemble.explore(steps)
+        (block,) = ensemble._blocks
+        assert isinstance(block, LangevinBlock)
+        return block
+
+    def largest_share(block: LangevinBlock) -> float:
+        return float(noise_share(block.state.noise_variance, block.mass, block.thermostat).max())
+
+    before, after = blocks(99), blocks(100)
+    assert before.rho.tolist() == pytest.approx([[0.1]] * 4)
+    assert after.rho.tolist() == pytest.approx([[1e-3]] * 4)
+    assert largest_share(before) > 0.05
+    assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
+    assert torch.equal(blocks(150).position, blocks(100, 50).position)
+    assert torch.equal(blocks(150).position, blocks(60, 40, 50).position)
 
 
 def test_too_many_lost_walkers_end_the_run(protmpi: Command, tmp_path: Path) -> None:
