@@ -194,8 +194,8 @@ def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> No
         return float(noise_share(block.state.noise_variance, block.mass, block.thermostat).max())
 
     before, after = blocks(99), blocks(100)
-    assert before.rho.tolist() == pytest.approx([[0.1]] * 4)
-    assert after.rho.tolist() == pytest.approx([[1e-3]] * 4)
+    assert before.rho.squeeze(1).tolist() == pytest.approx([0.1] * 4)
+    assert after.rho.squeeze(1).tolist() == pytest.approx([1e-3] * 4)
     assert largest_share(before) > 0.05
     assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
     assert torch.equal(blocks(150).position, blocks(100, 50).position)
