@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+POLL = 0.002  # seconds between two looks whether all have come
+
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """What launchers tell their processes about the size of the world."""
 
 
 class World(Protocol):
-    """Ranks that act together. Every method but `abort` is collective."""
+    """Ranks that act together. Every method is collective, `shout`, `heard` and `abort` excepted."""
 
     rank: int
     size: int
@@ -35,6 +38,9 @@ class World(Protocol):
     def allgather(self, item: Any) -> list[Any]: ...
     def maximum(self, array: np.ndarray) -> np.ndarray: ...
     def barrier(self) -> None: ...
+    def meet(self, meanwhile: Callable[[], object]) -> None: ...
+    def shout(self) -> None: ...
+    def heard(self) -> bool: ...
     def abort(self, status: int) -> None: ...
 
 
@@ -51,6 +57,15 @@ class OneRank:
 
     def barrier(self) -> None:
         """Nobody to wait for."""
+
+    def meet(self, meanwhile: Callable[[], object]) -> None:
+        """Nobody to wait for."""
+
+    def shout(self) -> None:
+        """Nobody to tell."""
+
+    def heard(self) -> bool:
+        return False
 
     def abort(self, status: int) -> None:
         os._exit(status)
@@ -69,6 +84,8 @@ class MpiRanks:
             ) from None
         self._mpi, self._communicator = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._communicator.Get_rank(), self._communicator.Get_size()
+        self._side = MPI.COMM_WORLD.Dup()
+        self._shouts: list[Any] = []  # messages on their way, kept until they have been taken
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
 
     def allgather(self, item: T) -> list[T]:
@@ -82,6 +99,22 @@ class MpiRanks:
 
     def barrier(self) -> None:
         self._communicator.Barrier()
+
+    def meet(self, meanwhile: Callable[[], object]) -> None:
+        """Wait for all ranks, calling `meanwhile` now and then. Unlike in `barrier`, signals come through."""
+        arrival = self._communicator.Ibarrier()
+        began = time.monotonic()
+        while not arrival.Test():
+            meanwhile()
+            time.sleep(0.0 if time.monotonic() - began < POLL else POLL)
+
+    def shout(self) -> None:
+        """Let `heard` be true on all other ranks from soon on."""
+        self._shouts = [self._side.isend(None, rank) for rank in range(self.size) if rank != self.rank]
+
+    def heard(self) -> bool:
+        """Whether another rank has shouted."""
+        return bool(self._side.Iprobe())
 
     def abort(self, status: int) -> None:
         self._communicator.Abort(status)

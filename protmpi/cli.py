@@ -49,7 +49,8 @@ def run(
     changes = [*(overrides or []), *([f"execution.store={json.dumps(str(store))}"] if store else [])]
     with AbortOnException(world):
         loaded = together(world, lambda: load(config, changes))
-        finished = run_config(loaded, world, Stop(), Display(world.rank, loaded.execution.progress))
+        stop, display = Stop(world, loaded.execution.wall_time), Display(world.rank, loaded.execution.progress)
+        finished = run_config(loaded, world, stop, display)
     if not finished:
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -68,7 +69,7 @@ def ladder(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
         loaded = together(world, lambda: load(config, overrides))
         device = together(world, lambda: bind(world, loaded.execution.device, loaded.execution.threads_per_rank)).device
         task = together(world, lambda: tasks.build(loaded, device))
-        found = pilot.measure(loaded, task, device, world, Stop())
+        found = pilot.measure(loaded, task, device, world, Stop(world))
     if found is None:
         raise typer.Exit(EXIT_INTERRUPTED)
     if world.rank == 0:
@@ -91,8 +92,9 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
         task = together(world, lambda: tasks.build(loaded, binding.device))
         finished = together(world, weights.Parts(loaded.train.file, loaded, task).finished)
         if not finished:
+            stop = Stop(world, loaded.execution.wall_time)
             with references.Status(world.rank) as status:
-                finished = references.train(loaded, task, world, Stop(), binding.device, status)
+                finished = references.train(loaded, task, world, stop, binding.device, status)
         if finished and world.rank == 0:
             references.print_table(loaded, task)
     if not finished:

@@ -93,9 +93,10 @@ class Display:
                            "are NaN from there, the others go on; sampler.rho is too large for its temperature. "
                            f"`protmpi replay {dump}` does its last steps again.")  # fmt: skip
 
-    def stopped(self, signal: str, step: int) -> None:
+    def stopped(self, reason: str, step: int) -> None:
         self._end_bar()
-        self.console.print(f"{signal}: committed at step {step:,}; give the same command again to continue")
+        done = f"committed at step {step:,}" if step else "stopped before the first step"
+        self.console.print(f"{reason}: {done}; give the same command again to continue")
 
     def finish(self, store: Path) -> None:
         """The table of the run, from the committed draws."""

@@ -36,13 +36,17 @@ class Ensemble:
     def step(self) -> int:
         return self._blocks[0].step
 
-    def initialise(self) -> None:
-        """Estimate s² and draw momenta at the starting weights."""
+    def keep(self) -> None:
+        """Keep where every walker is, for `last_good` and for walkers that are lost in what follows."""
         for block in self._blocks:
-            block.initialise()
+            block.keep()
 
     def explore(self, steps: int) -> None:
-        """Advance every walker."""
+        """Advance every walker; before the first step estimate s² and draw momenta."""
+        if self.step == 0:
+            for block in self._blocks:
+                block.initialise()
+            self.keep()
         for block in self._blocks:
             block.explore(steps)
 
@@ -106,6 +110,10 @@ class Ensemble:
     def checkpoint(self) -> dict[str, np.ndarray]:
         """Everything needed to go on bit for bit, arrays (my walkers, ...)."""
         return _side_by_side([block.checkpoint() for block in self._blocks])
+
+    def last_good(self) -> tuple[int, dict[str, np.ndarray]]:
+        """Step and checkpoint that were kept last; step 0 has nothing worth keeping."""
+        return self._blocks[0].last_good[0], _side_by_side([block.last_good[1] for block in self._blocks])
 
     def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
         """Go on from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""

@@ -83,16 +83,21 @@ def measure(config: Config, task: Task, device: str, world: World, stop: Stop) -
     plan = Plan.of(config.without_tempering(np.geomspace(ends[0], ends[1], WALKERS), config.run.seed + 1), task, 1)
     mine = range(WALKERS * world.rank // world.size, WALKERS * (world.rank + 1) // world.size)
     ensemble = Ensemble(plan, mine, device) if mine else None
-    if ensemble:
-        ensemble.initialise()
+    task.check = stop.check
+
+    def energy(_: int) -> np.ndarray:
+        if ensemble is None:
+            return np.empty(0)
+        ensemble.explore(max(1, config.sampler.adapt_until // DRAWS))
+        return ensemble.draw()["energy"]
+
     energies = []
     for draw in range(2 * DRAWS):
-        if ensemble:
-            ensemble.explore(max(1, config.sampler.adapt_until // DRAWS))
-            if draw >= DRAWS:
-                energies.append(ensemble.draw()["energy"])
-        if stop.requested(world):
+        drawn = stop.attempt(energy)
+        if stop.requested() or drawn is None:
             return None
+        if draw >= DRAWS:
+            energies.append(drawn)
     gathered = [energies for energies in world.allgather(np.array(energies)) if energies.size]
     # the mean after the gathering: how numpy adds up depends on how many walkers lie beside each other
     mean = np.ascontiguousarray(np.concatenate(gathered, axis=1).T).mean(1)

@@ -82,19 +82,18 @@ class EarlyStopping:
     trainer: Trainer
     marks: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def epoch(self) -> None:
+    def epoch(self) -> str:
+        """One epoch more; returns a line on where training stands."""
         self.trainer.run_epoch()
         curve = self.trainer.curves["val_energy"]
         if curve and self.trainer.epoch % self.trainer.config.eval_every == 0 and curve[-1] == min(curve):
             self.marks = {"ES": self.trainer.w[0].cpu().numpy().copy(), "ES.epoch": np.asarray(self.trainer.epoch)}
+        return f"epoch {self.trainer.epoch}, best at {int(self.marks.get('ES.epoch', 0))}{_losses(self.trainer)}"
 
     def done(self) -> bool:
         c = self.trainer.config
         best = int(self.marks.get("ES.epoch", 0))
         return self.trainer.epoch >= c.max_epochs or self.trainer.epoch - best >= c.patience
-
-    def headline(self) -> str:
-        return f"epoch {self.trainer.epoch}, best at {int(self.marks.get('ES.epoch', 0))}{_losses(self.trainer)}"
 
 
 @dataclass
@@ -110,8 +109,11 @@ class Reference:
             self.marks["ES"] = self.trainer.w[0].cpu().numpy().copy()
             self.marks["ES.epoch"] = np.asarray(self.trainer.epoch + 1)
 
-    def epoch(self) -> None:
+    def epoch(self) -> str:
+        """One epoch more; returns a line on where training stands."""
         self.trainer.run_epoch(self._mark_es)
+        found = f"ES at {int(self.marks['ES.epoch'])}" if "ES" in self.marks else f"|w|² {self.trainer.norm2:.0f}"
+        return f"epoch {self.trainer.epoch}, {found}{_losses(self.trainer)}"
 
     def done(self) -> bool:
         """Ends at `over_epochs` or at saturation, then settles. A run that never reaches the norm ends there too."""
@@ -128,10 +130,6 @@ class Reference:
         if "ES" not in self.marks:
             self.marks |= {"ES": weights, "ES.epoch": epoch}
         return True
-
-    def headline(self) -> str:
-        found = f"ES at {int(self.marks['ES.epoch'])}" if "ES" in self.marks else f"|w|² {self.trainer.norm2:.0f}"
-        return f"epoch {self.trainer.epoch}, {found}{_losses(self.trainer)}"
 
 
 def _losses(trainer: Trainer) -> str:
@@ -150,6 +148,7 @@ def _saturated(curves: dict[str, list[float]]) -> bool:
 
 def train(config: Config, task: Task, world: World, stop: Stop, device: str, report: Report) -> bool:
     """Both stages; writes `train.file` on rank 0. Collective. False when a signal stopped it early."""
+    task.check = stop.check
     file, c = config.train.file, config.train
     parts = weights.Parts(file, config, task)
 
@@ -158,7 +157,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
 
     for run in range(world.rank, c.inits, world.size):
         _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, f"run {run + 1}/{c.inits}", report)
-    if any(world.allgather(stop.received)):
+    if stop.requested():
         return False
     inits = [parts.read("init", run) for run in range(c.inits)]
     norm2 = float(np.mean([np.sum(part["ES"].astype(np.float64) ** 2) for part in inits]))
@@ -166,7 +165,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     for run in range(world.rank, c.references, world.size):
         name = f"reference {run + 1}/{c.references}"
         _follow(Reference(fresh(2, run), norm2), parts.path("reference", run), parts, stop, name, report)
-    if any(world.allgather(stop.received)):
+    if stop.requested():
         return False
     if world.rank == 0:
         parts.assemble(inits, [parts.read("reference", run) for run in range(c.references)], norm2)
@@ -177,15 +176,18 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
 def _follow(
     run: EarlyStopping | Reference, path: Path, parts: weights.Parts, stop: Stop, name: str, report: Report
 ) -> None:
-    """Advance one run to its end or to a stop signal, saving it now and then."""
+    """Advance one run to its end or to where it is told to stop, saving it now and then."""
     if path.exists():
         stored = parts.load(path)
         run.marks = {key.removeprefix("mark."): value for key, value in stored.items() if key.startswith("mark.")}
         run.trainer.restore(stored)
     saved = time.monotonic()
-    while not run.done() and stop.received is None:
-        run.epoch()
-        report(f"{name}: {run.headline()}")
+    while not run.done():
+        before = {key: array.copy() for key, array in _arrays(run).items()}
+        line = stop.attempt(lambda _: run.epoch())
+        if line is None:  # given up within the epoch
+            return parts.save(path, before)
+        report(f"{name}: {line}")
         if time.monotonic() - saved > SAVE_EVERY:
             parts.save(path, _arrays(run))
             saved = time.monotonic()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 
 from hpc import doctor, restarts
 from hpc.devices import bind
@@ -21,7 +23,8 @@ from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
 from protmpi.store import writer
 from protmpi.store.reader import Store
-from protmpi.store.writer import Writer
+from protmpi.store.schema import Axis
+from protmpi.store.writer import Row, Writer
 from protmpi.tempering import Tempering
 
 
@@ -58,38 +61,52 @@ def sample(plan: Plan, blocks: range, device: str, world: World, lock: Lock, sto
     store = Writer(config.execution.store, plan.schema, ensemble.walkers, world, lock)
     together(world, lambda: resume(ensemble, tempering, config))
     display.begin(ensemble.step, config.run.steps)
+    plan.task.check = stop.check
     while ensemble.step < config.run.steps:
-        explore(ensemble, config)
+        ensemble.keep()
+        rows = stop.attempt(partial(advance, ensemble, tempering), steps_to_draw(ensemble.step, config))
+        if reason := stop.requested():
+            step, state = ensemble.last_good()
+            if step:
+                commit(store, step, state, tempering, stop, reason)
+            display.stopped(reason, step)
+            return False
         quarantine(ensemble, store, world, display)
-        record(ensemble, tempering, store, config)
+        for axis, row in (rows or {}).items():
+            store.append(axis, row)
         if tempering.due(ensemble.step):
             tempering.sweep(ensemble, world)
-        stopping = stop.requested(world)
-        if stopping or store.chunk_is_full() or ensemble.step == config.run.steps:
-            store.commit(ensemble.step, {**ensemble.checkpoint(), **tempering.checkpoint(ensemble.walkers)})
+        if store.chunk_is_full() or ensemble.step == config.run.steps:
+            commit(store, ensemble.step, ensemble.checkpoint(), tempering, stop)
         display.advance(ensemble.step)
-        if stopping:
-            display.stopped(stopping, ensemble.step)
-            return False
     display.finish(config.execution.store)
     return True
 
 
-def explore(ensemble: Ensemble, config: Config) -> None:
-    """Advance all walkers to the next draw."""
-    if ensemble.step == 0:
-        ensemble.initialise()
+def steps_to_draw(step: int, config: Config) -> int:
+    """Steps that are left to the next draw, or to the end."""
     every = config.run.record_every
-    goal = min(config.run.steps, (ensemble.step // every + 1) * every)
-    ensemble.explore(goal - ensemble.step)
+    return min(config.run.steps, (step // every + 1) * every) - step
 
 
-def record(ensemble: Ensemble, tempering: Tempering, store: Writer, config: Config) -> None:
-    """Append a draw, and a snapshot where one is due."""
-    if ensemble.step % config.run.record_every == 0:
-        store.append("draw", {**ensemble.draw(), **tempering.draw(ensemble.walkers)})
-    if ensemble.step % config.run.snapshot_every == 0:
-        store.append("snapshot", ensemble.snapshot())
+def advance(ensemble: Ensemble, tempering: Tempering, steps: int) -> dict[Axis, Row]:
+    """Advance all walkers; returns a draw and a snapshot of them where they are due."""
+    ensemble.explore(steps)
+    run = ensemble.plan.config.run
+    rows: dict[Axis, Row] = {}
+    if ensemble.step % run.record_every == 0:
+        rows["draw"] = {**ensemble.draw(), **tempering.draw(ensemble.walkers)}
+    if ensemble.step % run.snapshot_every == 0:
+        rows["snapshot"] = ensemble.snapshot()
+    return rows
+
+
+def commit(store: Writer, step: int, state: Row, tempering: Tempering, stop: Stop, reason: str = "") -> None:
+    """Commit what was recorded, with what is needed to go on from `step`; why the run stops there, if it does."""
+    began = time.monotonic()
+    store.commit(step, {**state, **tempering.checkpoint(store.walkers)},
+                 lambda: {"stop": {"reason": reason, "seconds": stop.latency()}} if reason else {})  # fmt: skip
+    stop.commit_seconds = max(stop.commit_seconds, time.monotonic() - began)
 
 
 def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display) -> None:

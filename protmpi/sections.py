@@ -334,4 +334,7 @@ class ExecutionConfig(Section):
     threads_per_rank: Count | Literal["divide"] = key(
         1, 'CPU threads of a rank; "divide" shares out the cores of a machine (last bits may then differ)'
     )
+    wall_time: Positive | None = key(
+        None, "stop in time to be done after this long; SLURM_JOB_END_TIME, where it is set, is heeded as well", "s"
+    )
     progress: bool = key(True, "progress bar on rank 0")

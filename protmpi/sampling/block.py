@@ -54,7 +54,7 @@ class Block(ABC, Generic[S]):
         self.thermal_mass: Tensor | None = None  # M T (P,), once all walkers of a run share it
         self.step = 0
         self._state: S | None = None
-        self.last_good: tuple[int, dict[str, np.ndarray]] = (0, {})  # step and checkpoint before the last stretch
+        self.last_good: tuple[int, dict[str, np.ndarray]] = (0, {})  # step and checkpoint that were kept last
 
     @property
     def state(self) -> S:
@@ -76,14 +76,13 @@ class Block(ABC, Generic[S]):
     def initialise(self) -> None:
         """Estimate s² at the starting weights and set the masses."""
 
-    def explore(self, steps: int) -> None:
-        """Advance every walker by `steps` steps, adapting when it is due."""
-        self.last_good = (self.step, self.checkpoint())
-        self._explore(steps)
+    def keep(self) -> None:
+        """Keep a checkpoint of where the walkers are, in case they are lost or stopped in what follows."""
+        self.last_good = (self.step, self.checkpoint() if self._state is not None else {})
 
     @abstractmethod
-    def _explore(self, steps: int) -> None:
-        """Advance every walker by `steps` steps."""
+    def explore(self, steps: int) -> None:
+        """Advance every walker by `steps` steps, adapting when it is due."""
 
     @abstractmethod
     def share_masses(self, thermal_mass: np.ndarray) -> None:

@@ -48,7 +48,7 @@ class HybridBlock(Block[hmc.State]):
         rho = self._tensor(shares).unsqueeze(1)
         return adaptation.fresh_masses(noise_variance, rho, self.thermostat, self.config, self.layout)
 
-    def _explore(self, steps: int) -> None:
+    def explore(self, steps: int) -> None:
         for _ in range(steps):
             if self.step < self.config.adapt_until and (self.schedule.due <= self.step).any():
                 self._adapt()

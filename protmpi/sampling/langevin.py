@@ -62,7 +62,7 @@ class LangevinBlock(Block[State]):
         mass = adaptation.fresh_masses(noise_variance, self.rho, self.thermostat, self.config, self.layout)
         self._state = self.kernel.init(self.start.clone(), mass, noise_variance)
 
-    def _explore(self, steps: int) -> None:
+    def explore(self, steps: int) -> None:
         end = self.step + steps
         while self.step < end:
             due = [row for row in range(len(self.walkers)) if self.schedule.due[row] <= self.step]

@@ -20,6 +20,8 @@ from protmpi.store.files import Files
 from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema, Variable
 
 T = TypeVar("T")
+Row = dict[str, np.ndarray]
+"""Arrays (my walkers, ...) by name."""
 
 
 class Ranks(Protocol):
@@ -138,7 +140,7 @@ class Writer:
         """Walkers that were lost so far: walker, step and reason of each, the same on every rank."""
         self._since = time.monotonic()
 
-    def append(self, axis: Axis, row: dict[str, np.ndarray]) -> None:
+    def append(self, axis: Axis, row: Row) -> None:
         """Add one draw or snapshot: for every variable of the axis an array (my walkers, *shape)."""
         for variable in self.schema.variables:
             if variable.axis == axis:
@@ -149,12 +151,12 @@ class Writer:
         waiting = max((len(self._pending[v.name]) for v in self.schema.variables if v.axis == "draw"), default=0)
         return waiting > 0 and (self._committed["draw"] + waiting) % self.schema.draws_per_chunk == 0
 
-    def commit(self, step: int, checkpoint: dict[str, np.ndarray]) -> None:
+    def commit(self, step: int, checkpoint: Row, remarks: Callable[[], dict[str, Any]] = dict) -> None:
         """Write what is pending and `checkpoint` (arrays (my walkers, ...)), then publish. Collective.
 
         Chunk files are replaced atomically and hold the committed rows unchanged, so a reader, or a run that resumes
         after a kill at any moment, finds every committed row. Raises StoreError on every rank where one of them cannot
-        write: the commits before stand.
+        write: the commits before stand. The record has `remarks()` too, asked for when all else is written.
         """
         slot = self._commits % CHECKPOINTS
         written = self._together(lambda: (step, *self._write_pending(slot, checkpoint)))
@@ -178,6 +180,7 @@ class Writer:
             "lost": self.lost,
             "pieces": list(itertools.chain.from_iterable(pieces for _, _, pieces in written)),
             "state": list(itertools.chain.from_iterable(states)),
+            **remarks(),
         }
         self._together(lambda: self._publish(record) if self.ranks.rank == 0 else None)
         self._commits += 1
@@ -209,7 +212,7 @@ class Writer:
         if self.lock:
             self.lock.beat()
 
-    def _write_pending(self, slot: int, checkpoint: dict[str, np.ndarray]) -> tuple[dict[Axis, int], list[list[Any]]]:
+    def _write_pending(self, slot: int, checkpoint: Row) -> tuple[dict[Axis, int], list[list[Any]]]:
         """Write the rows that wait; returns how many, and their checksums."""
         if self._commits < CHECKPOINTS and self.ranks.rank == 0:  # the first use of this slot
             self._create_checkpoint(f"checkpoint/{slot}", checkpoint)
@@ -247,7 +250,7 @@ class Writer:
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 
-    def _write_checkpoint(self, slot: int, checkpoint: dict[str, np.ndarray]) -> list[list[Any]]:
+    def _write_checkpoint(self, slot: int, checkpoint: Row) -> list[list[Any]]:
         """Write the state of my walkers and force all that was written to the disk; returns the checksums."""
         state: list[list[Any]] = []
         for key, values in checkpoint.items():
@@ -257,7 +260,7 @@ class Writer:
         self._files.sync()
         return state
 
-    def _create_checkpoint(self, name: str, checkpoint: dict[str, np.ndarray]) -> None:
+    def _create_checkpoint(self, name: str, checkpoint: Row) -> None:
         for key, values in checkpoint.items():
             self._group.create_array(
                 f"{name}/{key}",

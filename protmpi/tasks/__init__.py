@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,6 +31,9 @@ class Task(Protocol):
 
     variables: list[Variable]
     """What `draw_observables` and `snapshot_observables` return, for the store."""
+
+    check: Callable[[], None]
+    """Called before every pass through the network; it may raise to give the work up."""
 
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""

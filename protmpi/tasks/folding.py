@@ -155,6 +155,7 @@ class Folding(Splits):
     def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         for batch in self._batches("train", indices):
+            self.check()
             logits, pullback = self.network.forward(w, batch, drop)
             energy, d_logits = _cross_entropy(logits, batch)
             energies.append(energy)
@@ -175,6 +176,7 @@ class Folding(Splits):
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
         everything = np.tile(np.arange(len(self.sets[split])), (len(w), 1))
         for batch in self._batches(split, everything):
+            self.check()
             logits, _ = self.network.forward(w, batch)
             sums[0] += _energies(torch.log_softmax(logits, -1), batch).sum(1, dtype=torch.float64)
             wrong = (logits.argmax(-1) != batch.targets) * batch.weights

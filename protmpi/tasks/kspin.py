@@ -92,6 +92,7 @@ class KSpin(Splits):
         data, where = self.sets["train"], torch.from_numpy(indices).to(self.device)
         energies, gradients = [], []
         for chosen in where.split(CHUNK, 1):
+            self.check()
             x = data.x.index_select(0, chosen.flatten()).view(walkers, chosen.shape[1], -1)
             logits, pullback = self.network.forward(w, x, drop)
             log_probabilities = torch.log_softmax(logits, -1)
@@ -107,6 +108,7 @@ class KSpin(Splits):
         data = self.sets[split]
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
         for x, classes in zip(data.x.split(CHUNK), data.classes.split(CHUNK), strict=True):
+            self.check()
             logits, _ = self.network.forward(w, x.expand(len(w), -1, -1))
             together = classes.expand(len(w), -1)
             sums[0] += _energies(torch.log_softmax(logits, -1), together)

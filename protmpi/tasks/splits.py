@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
@@ -12,6 +13,9 @@ SPLITS = ("train", "val", "test")
 
 class Splits(ABC):
     """Energies and errors on the three splits, from `evaluate`."""
+
+    check: Callable[[], None] = staticmethod(lambda: None)
+    """Called before every pass through the network; it may raise to give the work up."""
 
     @abstractmethod
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:

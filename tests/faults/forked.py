@@ -5,8 +5,10 @@ Whatever is imported before stays imported. A rank that finds another one gone e
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
+import select
 import socket
 import struct
 import sys
@@ -30,8 +32,8 @@ class ForkedRanks:
 
     library = "forked processes"
 
-    def __init__(self, rank: int, peers: dict[int, socket.socket]) -> None:
-        self.rank, self.size, self._peers = rank, len(peers) + 1, peers
+    def __init__(self, rank: int, peers: dict[int, socket.socket], shouted: mmap.mmap) -> None:
+        self.rank, self.size, self._peers, self._shouted = rank, len(peers) + 1, peers, shouted
         self.at: Callable[[str], None] = lambda moment: None
         """Told of the moments of every collective: before, sent, after."""
 
@@ -53,6 +55,22 @@ class ForkedRanks:
 
     def barrier(self) -> None:
         self.allgather(None)
+
+    def meet(self, meanwhile: Callable[[], object]) -> None:
+        self.at("before a collective")
+        for _, connection in sorted(self._peers.items()):
+            _send(connection, b"here")
+        for _, connection in sorted(self._peers.items()):
+            while not select.select([connection], [], [], 0.001)[0]:
+                meanwhile()
+            _receive(connection)
+        self.at("after a collective")
+
+    def shout(self) -> None:
+        self._shouted[0] = 1
+
+    def heard(self) -> bool:
+        return bool(self._shouted[0])
 
     def abort(self, status: int) -> None:
         os._exit(status)
@@ -102,6 +120,7 @@ class Running:
         sys.stdout.flush()
         sys.stderr.flush()
         self.pids = []
+        shouted = mmap.mmap(-1, 1)
         for rank in range(ranks):
             pid = os.fork()
             if not pid:
@@ -110,13 +129,13 @@ class Running:
                     for end in ends:
                         if end not in mine.values():
                             end.close()
-                self._be(rank, mine, program)
+                self._be(rank, mine, shouted, program)
             self.pids.append(pid)
         for ends in pairs.values():
             for end in ends:
                 end.close()
 
-    def _be(self, rank: int, peers: dict[int, socket.socket], program: Program) -> None:
+    def _be(self, rank: int, peers: dict[int, socket.socket], shouted: mmap.mmap, program: Program) -> None:
         """The life of one rank."""
         printed, returned = self._files[2 * rank : 2 * rank + 2]
         status = CRASHED
@@ -124,7 +143,7 @@ class Running:
             os.dup2(printed.fileno(), 1)
             os.dup2(printed.fileno(), 2)
             sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
-            pickle.dump(program(ForkedRanks(rank, peers)), returned)
+            pickle.dump(program(ForkedRanks(rank, peers, shouted)), returned)
             returned.flush()
             status = 0
         except ProtmpiError as error:
@@ -135,6 +154,10 @@ class Running:
         finally:
             sys.stdout.flush()
             os._exit(status)
+
+    def alive(self) -> bool:
+        """Whether no rank has ended."""
+        return all(os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for pid in self.pids)
 
     def wait(self) -> list[Outcome]:
         outcomes = []

@@ -57,7 +57,7 @@ def load(store: Path, *changes: str) -> configuration.Config:
 def sample(store: Path, *changes: str) -> Program:
     """A program for the ranks of a forked world: the whole run, continued where it was."""
     config = load(store, *changes)
-    return lambda world: run(config, world, Stop(), Display(world.rank, False))
+    return lambda world: run(config, world, Stop(world), Display(world.rank, False))
 
 
 def look(store: Path) -> tuple[str, list[str], int]:

@@ -140,7 +140,7 @@ def swap(slot, *arguments):
 exchange.swap = swap
 with AbortOnException(world):
     try:
-        run(load({str(write(tmp_path))!r}), world, Stop(), Display(world.rank, False))
+        run(load({str(write(tmp_path))!r}), world, Stop(world), Display(world.rank, False))
     except ProtmpiError as error:
         print("error:", error, file=sys.stderr)
         sys.exit(error.status)

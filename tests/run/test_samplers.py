@@ -217,14 +217,14 @@ def test_the_guard_leaves_a_healthy_run_untouched(tmp_path: Path, monkeypatch: p
     def positions(config: Config) -> torch.Tensor:
         plan = Plan.of(config, tasks.build(config), 1)
         ensemble = Ensemble(plan, range(plan.blocks), "cpu")
-        ensemble.initialise()
         for _ in range(8):
+            ensemble.keep()
             ensemble.explore(50)
             ensemble.quarantine(tmp_path / "quarantine", set())
         return torch.from_numpy(ensemble.checkpoint()["position"])
 
     guarded = positions(config)
-    monkeypatch.setattr(LangevinBlock, "explore", LangevinBlock._explore)
+    monkeypatch.setattr(LangevinBlock, "keep", lambda self: None)
     monkeypatch.setattr(Ensemble, "quarantine", lambda self, folder, known: [])
     assert torch.equal(positions(config), guarded)
     assert not (tmp_path / "quarantine").exists()
@@ -235,7 +235,6 @@ def test_a_fault_that_is_not_in_the_dynamics_is_not_blamed_on_it(tmp_path: Path)
     config = load(write(tmp_path))
     plan = Plan.of(config, tasks.build(config), 1)
     ensemble = Ensemble(plan, range(1), "cpu")
-    ensemble.initialise()
     ensemble.explore(50)
     (block,) = ensemble._blocks
     assert isinstance(block, LangevinBlock)

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import config as configuration
 from protmpi import references, tasks, weights
@@ -16,16 +17,18 @@ from protmpi.sections import ModelConfig
 from protmpi.training import Trainer, learning_rate
 
 
-class StopAfter:
-    """A stop flag that is raised when it has been asked `questions` times."""
+class StopAfter(Stop):
+    """Gives an attempt up, and all after it, when it has been asked `questions` times whether to."""
 
     def __init__(self, questions: int) -> None:
+        super().__init__(OneRank())
         self.left = questions
 
-    @property
-    def received(self) -> str | None:
+    def check(self) -> None:
         self.left -= 1
-        return None if self.left >= 0 else "SIGTERM"
+        if self.left < 0:
+            self.received = "SIGTERM"
+        super().check()
 
 
 def small(folder: Path, data: Path, **train: object) -> configuration.Config:
@@ -43,7 +46,7 @@ def small(folder: Path, data: Path, **train: object) -> configuration.Config:
 def train(config: configuration.Config, questions: int) -> bool:
     task = tasks.build(config)
     stop = StopAfter(questions)
-    return references.train(config, task, OneRank(), stop, "cpu", lambda line: None)  # type: ignore[arg-type]
+    return references.train(config, task, OneRank(), stop, "cpu", lambda line: None)
 
 
 def test_stopped_training_goes_on_bit_for_bit(tmp_path: Path, small_data_file: Path) -> None:

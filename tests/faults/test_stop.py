@@ -1,0 +1,165 @@
+"""A signal to one of four ranks, in every phase of the work: all ranks stop at the same step, whatever they are in.
+
+No time is asserted: the phases would last for hours, so that a rank that does not hear cannot pass.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from forked import ForkedRanks, Outcome, Program, Running
+from short_run import load, look, sample
+
+from hpc.stop import MARGIN, Stop
+from protmpi import references, tasks
+from protmpi.display import Display
+from protmpi.run import run
+from protmpi.store.reader import Store
+from protmpi.tasks import kspin
+
+RANKS = 4
+WELL_IN = 100  # passes through the network after which a rank is in its phase
+FOUR = ("sampler.walkers_per_temperature=2",)
+ENDLESS = 10**9
+LONG = (f"run.steps={2 * ENDLESS}", f"run.record_every={ENDLESS}", f"run.snapshot_every={ENDLESS}",
+        f"sampler.max_adj_step={ENDLESS}", "tempering.kind=none")  # fmt: skip
+FIXED = f"sampler.min_adj_step={ENDLESS}"
+
+PHASES: dict[str, tuple[str, ...]] = {
+    "variance estimation": (f"sampler.min_extractions={ENDLESS}", f"sampler.max_extractions={ENDLESS}"),
+    "burn-in": (*LONG, FIXED, f"sampler.adapt_until={ENDLESS}"),
+    "sampling": (*LONG, FIXED, "sampler.adapt_until=1"),
+    "a trajectory": (*LONG, FIXED, "sampler.kind=hmc", f"sampler.leapfrog_steps={ENDLESS}"),
+    "evaluation": (*LONG, FIXED, "run.record_every=1", "data.val=100000"),
+}
+
+
+class Announced(Stop):
+    """Says by a file when this rank is well in its phase."""
+
+    def __init__(self, world: ForkedRanks, folder: Path, **arguments: object) -> None:
+        super().__init__(world, **arguments)  # type: ignore[arg-type]
+        self.passes, self.mark = 0, folder / f"rank-{world.rank}"
+
+    def check(self) -> None:
+        super().check()
+        self.passes += 1
+        if self.passes == WELL_IN:
+            self.mark.touch()
+
+
+def stopped(program: Program, folder: Path, victim: int | None) -> list[Outcome]:
+    """What becomes of the ranks when one of them gets SIGTERM after all are well in their phase."""
+    running = Running(program, RANKS)
+    while len(list(folder.glob("rank-*"))) < RANKS:
+        assert running.alive(), running.wait()
+        time.sleep(0.01)
+    if victim is not None:
+        os.kill(running.pids[victim], signal.SIGTERM)
+    return running.wait()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    if phase == "evaluation":
+        monkeypatch.setattr(kspin, "CHUNK", 1)
+    config, store = load(folder / "store.zarr", *FOUR, *PHASES[phase]), folder / "store.zarr"
+    victim = list(PHASES).index(phase) % RANKS
+
+    def program(world: ForkedRanks) -> bool:
+        return run(config, world, Announced(world, folder), Display(world.rank, False))
+
+    outcomes = stopped(program, folder, victim)
+    assert [o.value for o in outcomes] == [False] * RANKS, [o.printed for o in outcomes]
+    assert "SIGTERM: " in outcomes[0].printed
+    record = Store(store).record
+    if phase in ("burn-in", "sampling"):  # which had steps to commit; `ranks disagree` ends a commit otherwise
+        assert record is not None
+        assert record["step"] > 0
+        assert record["stop"]["reason"] == "SIGTERM"
+        print(f"{phase}: committed {record['stop']['seconds']:.2f} s after the signal")
+        assert look(store)[1] == []
+    else:
+        assert record is None
+        assert "stopped before the first step" in outcomes[0].printed
+
+
+def test_a_signal_to_one_rank_stops_the_training_of_all(folder: Path) -> None:
+    training = (f'train.file="{folder}/weights.h5"', "data.train=100000", "train.batch=1", "train.inits=4",
+                "train.references=4")  # fmt: skip
+    config = load(folder / "store.zarr", *FOUR, *training)
+
+    def program(world: ForkedRanks) -> bool:
+        stop, task = Announced(world, folder), tasks.build(config)
+        return references.train(config, task, world, stop, "cpu", lambda line: None)
+
+    assert [o.value for o in stopped(program, folder, 2)] == [False] * RANKS
+    assert len(list(folder.glob("weights.h5.parts/*.h5"))) == RANKS, "every rank has saved where it was"
+
+
+@pytest.mark.parametrize("given", ["execution.wall_time", "SLURM_JOB_END_TIME"])
+def test_all_ranks_stop_in_time_before_the_job_ends(folder: Path, given: str) -> None:
+    """Only one of the ranks knows of the time."""
+    config = load(folder / "store.zarr", *FOUR, *PHASES["sampling"])
+
+    def program(world: ForkedRanks) -> bool:
+        wall_time, environment = None, {}
+        if world.rank == 1 and given == "SLURM_JOB_END_TIME":
+            environment = {given: str(int(time.time() + MARGIN + 2.0))}
+        elif world.rank == 1:
+            wall_time = MARGIN + 1.0
+        stop = Announced(world, folder, wall_time=wall_time, environment=environment)
+        return run(config, world, stop, Display(world.rank, False))
+
+    assert [o.value for o in stopped(program, folder, None)] == [False] * RANKS
+    record = Store(folder / "store.zarr").record
+    assert record is not None
+    assert record["stop"]["reason"] == "wall time"
+
+
+@pytest.mark.slow
+def test_stopping_at_random_times_changes_no_bit_of_the_result(folder: Path) -> None:
+    """Between two draws as well: an attempt that is given up leaves no trace."""
+    changes = (*FOUR, "run.steps=4000", "run.record_every=500", "run.snapshot_every=1000", "sampler.adapt_until=600",
+               "sampler.min_adj_step=50", "tempering.exchange_every=500", "tempering.burn_in=1000")  # fmt: skip
+    began = time.monotonic()
+    Running(sample(folder / "whole.zarr", *changes), RANKS).wait()
+    duration = time.monotonic() - began
+    whole, chance, store, steps = look(folder / "whole.zarr")[0], random.Random(1), folder / "store.zarr", [0]
+    ended = False
+    while not ended:
+        running = Running(sample(store, *changes), RANKS)
+        time.sleep(chance.uniform(0.2, 0.8) * duration)
+        if running.alive():
+            os.kill(running.pids[chance.randrange(RANKS)], signal.SIGTERM)
+        outcomes = running.wait()
+        if -signal.SIGTERM in [outcome.status for outcome in outcomes]:
+            continue  # it was still starting
+        values = [outcome.value for outcome in outcomes]
+        assert values in ([True] * RANKS, [False] * RANKS), [outcome.printed for outcome in outcomes]
+        ended = values[0]
+        digest, flaws, _ = look(store)
+        assert flaws == []
+        steps.append(Store(store).status()["step"])
+    assert digest == whole
+    assert steps == sorted(steps)
+    print(f"stopped at steps {steps[1:-1]}")
+
+
+def test_a_second_interrupt_ends_at_once() -> None:
+    """Also where Python is in no state to hear it."""
+
+    def program(world: ForkedRanks) -> None:
+        Stop(world)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    (outcome,) = Running(program).wait()
+    assert outcome.status == -signal.SIGINT
