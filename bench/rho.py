@@ -30,7 +30,7 @@ LOOK = 200  # steps between two energies
 def row(config: Config, task: Task, store: Store, walker: int, rho: float, steps: int) -> str:
     """The line of the table for one rho."""
     assert store.record is not None
-    position = store.read_checkpoint(store.record, range(walker, walker + 1), ("position",))["position"]
+    position = store.read_checkpoint(store.record, range(walker, walker + 1))["position"]
     temperatures = store.read("temperature")
     sampler = config.sampler.model_copy(update={"rho": rho, "adapt_until": 0, "min_adj_step": 5_000,
                                                 "max_adj_step": 5_000})  # fmt: skip

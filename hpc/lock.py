@@ -7,6 +7,7 @@ One of another machine is never broken by itself: from here a lost node looks li
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -61,8 +62,9 @@ class Lock:
         os.utime(self.path)
 
     def release(self) -> None:
-        if self.held():
-            self.path.unlink()
+        with contextlib.suppress(OSError):  # of a disk that is full or gone: who comes next sees that we have ended
+            if self.held():
+                self.path.unlink()
 
 
 def _boot() -> list[str]:

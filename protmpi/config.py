@@ -139,7 +139,7 @@ class Config(Section):
             for section in ("model", "sampler", "tempering", "run")
             for name, value in resolved[section].items()
         }
-        del kept["run.steps"]
+        del kept["run.steps"], kept["run.max_lost"]
         if self.tempering.kind == "none":
             kept = {name: value for name, value in kept.items() if not name.startswith("tempering.")}
         if self.tempering.kind != "simulated":

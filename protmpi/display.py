@@ -63,9 +63,9 @@ class Display:
         if plan.config.tempering.kind != "none":
             self.console.print(plan.tempering_cost())
 
-    def taken_over(self, line: str) -> None:
-        """Say what became of an earlier owner of the store."""
-        if line:
+    def tell(self, *lines: str) -> None:
+        """Say what was found in the store that a run goes on with."""
+        for line in filter(None, lines):
             self.console.print(line)
 
     def begin(self, step: int, steps: int) -> None:

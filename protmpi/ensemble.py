@@ -115,6 +115,10 @@ class Ensemble:
         """Step and checkpoint that were kept last; step 0 has nothing worth keeping."""
         return self._blocks[0].last_good[0], _side_by_side([block.last_good[1] for block in self._blocks])
 
+    def stand_in(self) -> dict[str, np.ndarray]:
+        """What a checkpoint looks like, before there is one."""
+        return _side_by_side([block.stand_in() for block in self._blocks])
+
     def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
         """Go on from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""
         self.temperature = temperatures

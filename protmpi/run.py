@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from hpc import doctor, restarts
 from hpc.devices import bind
@@ -21,6 +22,7 @@ from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
 from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
+from protmpi.store import commit as record
 from protmpi.store import writer
 from protmpi.store.reader import Store
 from protmpi.store.schema import Axis
@@ -131,7 +133,7 @@ def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display
     lock = together(world, lambda: prepare_store(plan, hosts, display) if world.rank == 0 else None)
     token = world.allgather(lock.token if lock else "")[0]
     try:
-        together(world, lambda: restarts.note(path, Store(path).status()["step"]) if lock else None)
+        together(world, lambda: note_start(path) if lock else None)
         yield Lock(path, token)
     finally:
         if lock:
@@ -141,27 +143,40 @@ def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display
 def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) -> Lock:
     """Create the store, or check that the one there is of this run; lock it; lengthen it if more steps are wanted."""
     path = plan.config.execution.store
-    try:
+    with writing(path):
         if not path.exists():
             writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
         found = Store(path)
-        old = found.attributes["identity"]
-        changed = [f"{key} {old.get(key)} -> {value}" for key, value in plan.identity.items() if old.get(key) != value]
-        if changed:
+        if changed := found.differing(plan.identity):
             raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
         lock, taken_from = Lock.acquire(path)
-        display.taken_over(taken_from)
+        display.tell(taken_from, *record.pass_over(path))
         if plan.schema.steps > found.schema.steps:
             writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
-        return lock
+    return lock
+
+
+def note_start(path: Path) -> None:
+    """Tell a job that keeps starting without progress to end."""
+    with writing(path):
+        restarts.note(path, Store(path).status()["step"])
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line that a disk does not take a store."""
+    try:
+        yield
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store") from None
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store, or mend that "
+                         "and give the same command again") from None  # fmt: skip
 
 
 def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
     """Put walkers and temperatures where the last commit left them."""
     store = Store(config.execution.store)
     if last := store.record:
-        tempering.restore(store.read_checkpoint(last, range(ensemble.plan.walkers), ("slot", "learned")))
-        mine = store.read_checkpoint(last, ensemble.walkers)
+        everyone = range(ensemble.plan.walkers)
+        tempering.restore(store.read_checkpoint(last, everyone, tempering.checkpoint(everyone)))
+        mine = store.read_checkpoint(last, ensemble.walkers, ensemble.stand_in())
         ensemble.restore(last["step"], mine, tempering.temperature[ensemble.walkers])

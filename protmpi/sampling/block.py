@@ -129,6 +129,10 @@ class Block(ABC, Generic[S]):
         """Everything the walkers need to go on bit for bit: arrays (W, ...)."""
 
     @abstractmethod
+    def stand_in(self) -> dict[str, np.ndarray]:
+        """A checkpoint of the right names, shapes and types, before the first step or `restore`; no random numbers."""
+
+    @abstractmethod
     def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         """Go on from `checkpoint`, taken at `step`."""
 

@@ -6,6 +6,8 @@ follows the acceptance with gain n^-0.6 in the n-th step (Robbins and Monro 1951
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,11 +37,13 @@ class HybridBlock(Block[hmc.State]):
         energy, gradient = self.energy.gradient(w, everything)
         return energy.double().unsqueeze(1) + self.regulariser.energy(w), self.regulariser.add_gradient(gradient, w)
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.kernel = self._kernel(torch.full_like(self.thermostat.temperature, self.config.dt))
+        self.accepted = np.zeros((len(self.walkers), 2))  # steps and acceptance summed since the last draw
+
     def initialise(self) -> None:
         rows = range(len(self.walkers))
-        self.kernel = self._kernel(torch.full((len(rows), 1), self.config.dt, dtype=self.start.dtype,
-                                              device=self.start.device))  # fmt: skip
-        self.accepted = np.zeros((len(rows), 2))  # steps and acceptance summed since the last draw
         noise_variance = self._estimate(self.start, rows)
         self._state = self.kernel.init(self.start.clone(), self._masses(noise_variance))
 
@@ -104,6 +108,12 @@ class HybridBlock(Block[hmc.State]):
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return {**arrays, **self._mass_arrays(), "accepted": self.accepted.copy(), "streams": self.streams.state(),
                 **self.schedule.arrays()}  # fmt: skip
+
+    def stand_in(self) -> dict[str, np.ndarray]:
+        unknown = torch.ones_like(self.start)
+        energy = torch.zeros_like(self.thermostat.temperature, dtype=torch.float64)
+        self._state = hmc.State(self.start, unknown, energy, unknown, energy.bool(), energy)
+        return self.checkpoint()
 
     def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         energy = torch.from_numpy(arrays["energy"]).to(self.start.device)

@@ -223,6 +223,11 @@ class LangevinBlock(Block[State]):
         arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
         return {**arrays, **self._mass_arrays(), "streams": self.streams.state(), **self.schedule.arrays()}
 
+    def stand_in(self) -> dict[str, np.ndarray]:
+        unknown = torch.ones_like(self.start)
+        self._state = State(self.start, unknown, unknown, unknown, unknown, unknown, None)
+        return self.checkpoint()
+
     def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
         position, momentum, noise_variance, gradient = (
             self._tensor(arrays[name]) for name in ("position", "momentum", "noise_variance", "gradient")

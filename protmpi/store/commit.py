@@ -67,6 +67,15 @@ def damaged_after(store: Path, number: int) -> list[Path]:
     return [path for path in record_paths(store) if path.name > path_of(store, number).name]
 
 
+def pass_over(store: Path) -> list[str]:
+    """Set the damaged records after the newest whole one aside, so that no new one overwrites them; a line for each."""
+    last = last_record(store)
+    number = last["commit"] if last else -1
+    after = f"commit {number}" if last else "the beginning"
+    return [f"{path} is damaged, it is now {set_aside(path).name}; going on from {after}"
+            for path in damaged_after(store, number)]  # fmt: skip
+
+
 def set_aside(path: Path) -> Path:
     """Rename a record so that it no longer counts; nothing is deleted or overwritten."""
     aside = next(p for n in range(10**6) if not (p := path.with_name(f"{path.name}.set-aside-{n}")).exists())

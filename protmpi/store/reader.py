@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import resource
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +78,13 @@ class Store:
             "snapshot": self.burn_in // self.schema.snapshot_every,
         }
 
+    def differing(self, identity: Mapping[str, Any]) -> list[str]:
+        """Where the identity of the run differs from another one: "key old -> new"."""
+        old = self.attributes.get("identity")
+        if not isinstance(old, dict):
+            return ["the identity of the run is missing"]
+        return [f"{key} {old.get(key)} -> {value}" for key, value in identity.items() if old.get(key) != value]
+
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable or a constant of this name."""
         return name in self._group
@@ -101,18 +108,20 @@ class Store:
         return self._rows(array, name, shape, (slice(walker, walker + 1), rows))[0]
 
     def read_checkpoint(
-        self, record: dict[str, Any], walkers: range, names: Collection[str] | None = None
+        self, record: dict[str, Any], walkers: range, like: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
-        """State of the walkers at a commit: arrays (len(walkers), ...), only those in `names` where given.
+        """State of the walkers at a commit: arrays (len(walkers), ...), where `like` is given those that it names.
 
-        Raises StoreError where an array is missing or is not what was committed; nothing is touched then.
+        Raises StoreError where an array is missing, is not what was committed, or has not the type of its namesake in
+        `like` and for each walker its shape; nothing is touched then.
         """
+        self._require_state(record, like or {})
         folder, of = f"checkpoint/{record['checkpoint']}", f"of commit {record['commit']}"
         arrays: dict[str, np.ndarray] = {}
         with self._damage(f"the state {of} is damaged"):
             group = zarr.open_group(self._files, mode="r", use_consolidated=False)  # which knows no checkpoints
             for key, walker, sha256 in record["state"]:
-                if names is not None and key not in names:
+                if like is not None and key not in like:
                     continue
                 if key not in arrays:
                     array = group.get(f"{folder}/{key}")
@@ -121,8 +130,28 @@ class Store:
                     arrays[key] = self._rows(array, f"{folder}/{key} {of}", (len(walkers), *array.shape[1:]),
                                              (slice(walkers.start, walkers.stop),))  # fmt: skip
                 if walker in walkers and commit.sha256_of_rows(arrays[key][walker - walkers.start]) != sha256:
-                    raise StoreError(f"{self.path}: {folder}/{key} {of} is damaged for walker {walker}")
+                    raise StoreError(f"{self.path}: {folder}/{key} {of} is damaged for walker {walker}; "
+                                     "`protmpi repair` goes back to the commit before it")  # fmt: skip
         return arrays
+
+    def _require_state(self, record: dict[str, Any], like: Mapping[str, np.ndarray]) -> None:
+        """Raise StoreError unless a checkpoint has arrays of these names, types, and shapes for each walker."""
+        stored = {key for key, *_ in record["state"]}
+        folder, wrong = f"checkpoint/{record['checkpoint']}", [f"{key} is missing" for key in like.keys() - stored]
+        with self._damage(f"the state of commit {record['commit']} is damaged"):
+            group = zarr.open_group(self._files, mode="r", use_consolidated=False)
+            for key in like.keys() & stored:
+                array = group.get(f"{folder}/{key}")
+                if isinstance(array, zarr.Array):  # else it is damaged, which is not said here
+                    found, wanted = (array.shape[1:], array.dtype), (like[key].shape[1:], like[key].dtype)
+                    if found != wanted:
+                        wrong.append(f"{key} has shape {found[0]} and type {found[1]}, not {wanted[0]} and {wanted[1]}")
+        if wrong:
+            versions = self.attributes.get("versions")
+            writer = versions.get("protmpi") if isinstance(versions, dict) else None
+            raise StoreError(f"{self.path}: the state of commit {record['commit']} is that of another version of "
+                             f"protmpi: {'; '.join(sorted(wrong))}; go on with the one that wrote it ({writer}), or "
+                             "start afresh with another --store")  # fmt: skip
 
     def _array(self, name: str) -> zarr.Array:
         """An array whose metadata are those that the layout asks for."""

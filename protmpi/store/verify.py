@@ -120,11 +120,7 @@ def _constants(store: Store) -> list[str]:
 
 
 def _identity(store: Store, physics: Physics) -> list[str]:
-    stored = store.attributes.get("identity")
-    if not isinstance(stored, dict):
-        return ["the identity of the run is missing"]
-    wanted = physics(store.config)
-    differing = [f"{key} {stored.get(key)} -> {value}" for key, value in wanted.items() if stored.get(key) != value]
+    differing = store.differing(physics(store.config))
     return [f"identity and configuration differ: {', '.join(differing)}"] if differing else []
 
 

@@ -17,6 +17,7 @@ import zarr
 from protmpi.errors import StoreError
 from protmpi.store import commit, files
 from protmpi.store.files import Files
+from protmpi.store.reader import Store
 from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema, Variable
 
 T = TypeVar("T")
@@ -246,7 +247,8 @@ class Writer:
         first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)
         whole = np.full((len(values), last - first, *variable.shape), _missing(variable.dtype), variable.dtype)
         if first < start:
-            whole[:, : start - first] = array[mine, first:start]
+            committed = Store(self.path)
+            whole[:, : start - first] = [committed.read_rows(variable.name, w, first, start) for w in self.walkers]
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 

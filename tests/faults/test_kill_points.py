@@ -18,8 +18,8 @@ from short_run import look, sample
 from protmpi.store import files
 
 RANKS = 2
-SAMPLE = 12
-"""Of how many moments the suite takes its sample; `make kills` takes all."""
+SAMPLE = os.environ.get("PROTMPI_KILLS", "12")
+"""At how many moments a run is killed, or "all"."""
 
 
 class Scene:
@@ -77,9 +77,7 @@ class Scene:
 
 
 def chosen(scene: Scene) -> list[tuple[int, int, str]]:
-    if os.environ.get("PROTMPI_KILLS") == "all":
-        return scene.moments
-    return random.Random(len(scene.moments)).sample(scene.moments, SAMPLE)
+    return scene.moments if SAMPLE == "all" else random.Random(1).sample(scene.moments, int(SAMPLE))
 
 
 @pytest.mark.slow
@@ -93,7 +91,7 @@ def test_a_kill_at_any_moment_changes_no_bit_of_the_result(folder: Path, before:
     for rank, moment, name in points:
         if said := scene.kill_and_go_on(rank, moment):
             wrong.append(f"rank {rank} at {name} ({moment}): {said}")
-    print(f"{len(points)} kills of {len(scene.moments)} moments, {len(wrong)} with another result")
+    print(f"killed at {len(points)} of {len(scene.moments)} moments: {len(wrong)} with another result")
     assert not wrong, "\n".join(wrong)
 
 

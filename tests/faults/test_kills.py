@@ -16,7 +16,7 @@ from short_run import look, sample
 from protmpi.store import commit
 
 RANKS = 2
-KILLS = 100 if os.environ.get("PROTMPI_KILLS") == "all" else 8
+KILLS = 100 if "PROTMPI_KILLS" in os.environ else 8
 LONGER = ("run.steps=1500", "run.draws_per_chunk=10")
 """A run of some seconds and 30 commits."""
 
