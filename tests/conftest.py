@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +51,10 @@ def small_data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "small.h5"
     dataset.save(path, small_data())
     return path
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A place for stores of runs that are killed, in memory where there is one: a kill needs no disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as made:
+        yield Path(made)
