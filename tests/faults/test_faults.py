@@ -134,7 +134,7 @@ def test_a_truncated_chunk_that_the_run_goes_on_in_is_named(store: Path) -> None
     chunk = store / "energy/c/0/2"
     chunk.write_bytes(chunk.read_bytes()[:-3])
     assert "energy" in refusal(finish(store, LONG))
-    assert any("energy" in flaw for flaw in look(store)[1])
+    assert any("energy" in flaw for flaw in alone(lambda: examine(store, lambda config: {}).flaws))
 
 
 def test_the_state_of_another_version_is_said_in_one_line(store: Path) -> None:
