@@ -13,7 +13,7 @@ import numpy as np
 
 from protmpi.errors import DataError
 
-LARGEST = 2**31  # bytes of one array: far above any network of this program, far below what would fill a machine
+LARGEST = 2**31  # bytes of all arrays of a file: far above any network, far below what would fill a machine
 
 
 @contextmanager
@@ -36,17 +36,35 @@ def hdf5_file(path: Path) -> Iterator[h5py.File]:
         draft.unlink(missing_ok=True)
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """An open file. Raises DataError, one line, where it is missing or damaged in whatever way."""
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())})") from None
+
+
 def numbers(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
     """All arrays of an open file, by name. Types and sizes are checked before anything is read.
 
-    Raises DataError where one is no array of numbers, or too large.
+    Links are not followed. Raises DataError where something is no array of numbers, lies in another file, or where all
+    together are too large.
     """
     arrays: dict[str, np.ndarray] = {}
+    room = LARGEST
 
     def collect(name: str, item: Any) -> None:
+        nonlocal room
         if isinstance(item, h5py.Dataset):
-            if item.dtype.kind not in "fiu" or item.size * item.dtype.itemsize > LARGEST:
-                raise DataError(f"{path}: {name} has type {item.dtype} and {item.size} entries, numbers are expected")
+            if item.shape is None or item.dtype.kind not in "fiu":
+                raise DataError(f"{path}: {name} has type {item.dtype}, numbers are expected")
+            if item.external or item.is_virtual:
+                raise DataError(f"{path}: {name} lies in another file, which is not opened")
+            room -= item.size * item.dtype.itemsize
+            if room < 0:
+                raise DataError(f"{path}: has more than {LARGEST} bytes of numbers")
             arrays[name] = np.asarray(item[()])
 
     file.visititems(collect)

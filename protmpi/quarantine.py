@@ -13,14 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
 from protmpi import config as configuration
 from protmpi import sampling, tasks
 from protmpi.errors import DataError
-from protmpi.hdf5 import hdf5_file, numbers
+from protmpi.hdf5 import hdf5_file, numbers, reading
 from protmpi.sampling.block import Block
 from protmpi.tasks import Task
 
@@ -89,11 +88,8 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    try:
-        with h5py.File(path, "r") as file:
-            attributes, arrays = dict(file.attrs), numbers(file, path)
-    except OSError as error:
-        raise DataError(f"{path}: not a readable HDF5 file ({error})") from None
+    with reading(path) as file:
+        attributes, arrays = dict(file.attrs), numbers(file, path)
     missing = {"config", "data_hash", "walker", "last_good_step", "step", "reason"} - attributes.keys()
     if attributes.get("schema") != SCHEMA or missing or not {"start", "temperature"} <= arrays.keys():
         raise DataError(f"{path}: not a dump of a lost walker")

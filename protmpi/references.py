@@ -22,6 +22,7 @@ from hpc.world import World
 from protmpi import weights
 from protmpi.config import Config
 from protmpi.display import LINE_EVERY, open_console
+from protmpi.errors import DataError
 from protmpi.tasks import Task
 from protmpi.training import Trainer
 
@@ -180,7 +181,10 @@ def _follow(
     if path.exists():
         stored = parts.load(path)
         run.marks = {key.removeprefix("mark."): value for key, value in stored.items() if key.startswith("mark.")}
-        run.trainer.restore(stored)
+        try:
+            run.trainer.restore(stored)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: does not fit this training ({error}); delete it, it is trained again") from None
     saved = time.monotonic()
     while not run.done():
         before = {key: array.copy() for key, array in _arrays(run).items()}

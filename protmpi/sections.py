@@ -153,6 +153,13 @@ class TrainConfig(Section):
     eval_every: Count = key(5, "epochs between two points of a learning curve", "epochs")
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of initial weights, mini-batches and dropout")
 
+    @model_validator(mode="after")
+    def _some_epoch_is_evaluated(self) -> TrainConfig:
+        if self.eval_every > self.max_epochs:
+            raise ValueError(f"eval_every: {self.eval_every} is above max_epochs = {self.max_epochs}: "
+                             "no epoch would be evaluated")  # fmt: skip
+        return self
+
 
 class SamplerConfig(Section):
     """The sampler: pseudo-Langevin, masses and noise from the mini-batch gradient, or hybrid Monte Carlo."""

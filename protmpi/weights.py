@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from protmpi.config import Config
 from protmpi.errors import DataError
-from protmpi.hdf5 import hdf5_file, numbers
+from protmpi.hdf5 import hdf5_file, numbers, reading
 from protmpi.tasks import Task
 
 SCHEMA = "protmpi-weights-1"
@@ -126,16 +125,13 @@ def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]
 
 def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
     """All arrays of a file whose attributes are the expected ones. Sizes and types are checked before reading."""
-    try:
-        with h5py.File(path, "r") as file:
-            for name, value in expected.items():
-                found = file.attrs.get(name)
-                if found != value:
-                    other = f"another {_subject(name)}: {_difference(found, value)}"
-                    raise DataError(f"{path}: belongs to {other}; choose another train.file, or delete it")
-            return numbers(file, path)
-    except OSError as error:
-        raise DataError(f"{path}: not a readable HDF5 file ({error})") from None
+    with reading(path) as file:
+        for name, value in expected.items():
+            found = file.attrs.get(name)
+            if not isinstance(found, str) or found != value:
+                other = f"another {_subject(name)}: {_difference(found, value)}"
+                raise DataError(f"{path}: belongs to {other}; choose another train.file, or delete it")
+        return numbers(file, path)
 
 
 def _subject(name: str) -> str:

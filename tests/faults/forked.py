@@ -149,6 +149,8 @@ class Running:
         except ProtmpiError as error:
             print(f"error: {error}")
             status = error.status
+        except SystemExit as error:
+            status = int(error.code or 0)
         except BaseException:
             traceback.print_exc()
         finally:

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,13 @@ import numpy as np
 import pytest
 import zarr
 from forked import Outcome, Running, alone
-from short_run import look, sample
+from short_run import load, look, sample
 
+from hpc.lock import Lock
+from hpc.stop import Stop
+from hpc.world import OneRank
+from protmpi import references, tasks
+from protmpi.cli import main
 from protmpi.store import commit
 from protmpi.store.reader import Store
 from protmpi.store.verify import examine, repair
@@ -201,6 +207,50 @@ def test_other_physics_are_refused_old_and_new(store: Path, change: str) -> None
     before = look(store)
     assert CHANGES[change] in refusal(finish(store, LONG, 1, change))
     assert look(store) == before
+
+
+def test_other_weights_are_refused_by_their_key(folder: Path) -> None:
+    file, store = folder / "weights.h5", folder / "store.zarr"
+    given = (f'train.file="{file}"', 'sampler.start="ES"', "train.inits=1", "train.references=1", "train.max_epochs=2",
+             "train.over_epochs=2", "train.eval_every=1")  # fmt: skip
+
+    def train(*changes: str) -> None:
+        config, world = load(store, *given, *changes), OneRank()
+        alone(lambda: references.train(config, tasks.build(config), world, Stop(world), "cpu", lambda line: None))
+
+    train()
+    assert finish(store, SHORT, 1, *given)[0].status == 0
+    file.unlink()
+    assert "no such weights file" in refusal(finish(store, LONG, 2, *given))
+    train("train.seed=2")
+    assert "train.file " in refusal(finish(store, LONG, 2, *given, "train.seed=2"))
+
+
+def command(*arguments: object) -> Outcome:
+    def program(_: object) -> None:
+        sys.argv = ["protmpi", *map(str, arguments)]
+        main()
+
+    return Running(program).wait()[0]
+
+
+def test_verify_and_repair_from_the_command_line(store: Path) -> None:
+    said = command("verify", store)
+    assert (said.status, said.printed.strip()) == (0, f"{store}: 3 commits, 5 draws, 2 snapshots: whole")
+    newest(store).write_text("{")
+    said = command("verify", store)
+    assert said.status == 1
+    assert said.printed.splitlines()[0] == "commits/00000002.json: damaged record"
+    assert json.loads(command("verify", store, "--json").printed)["flaws"] == ["commits/00000002.json: damaged record"]
+    lock, _ = Lock.acquire(store)
+    assert "is writing this store" in refusal([command("repair", store)])
+    lock.release()
+    said = command("repair", store)
+    assert said.status == 0
+    assert "back to commit 1, step 20" in said.printed
+    assert command("verify", store).status == 0
+    assert "nothing to go back from" in command("repair", store).printed
+    assert "no_store.zarr: not a Zarr store" in refusal([command("verify", store.with_name("no_store.zarr"))])
 
 
 def test_another_way_of_running_is_taken(store: Path, whole: str) -> None:

@@ -17,8 +17,9 @@ from protmpi.store import commit
 
 RANKS = 2
 KILLS = 100 if "PROTMPI_KILLS" in os.environ else 8
-LONGER = ("run.steps=1500", "run.draws_per_chunk=10")
-"""A run of some seconds and 30 commits."""
+LONGER = ("run.steps=1000", "run.record_every=50", "run.snapshot_every=100", "tempering.exchange_every=50",
+          "tempering.burn_in=100")  # fmt: skip
+"""A run of 10 commits."""
 
 
 def records(store: Path) -> dict[str, bytes]:

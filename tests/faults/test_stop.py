@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from short_run import load, look, sample
 
 from hpc.stop import MARGIN, Stop
 from protmpi import references, tasks
+from protmpi.cli import main
 from protmpi.display import Display
 from protmpi.run import run
 from protmpi.store.reader import Store
@@ -151,6 +153,21 @@ def test_stopping_at_random_times_changes_no_bit_of_the_result(folder: Path) -> 
     assert digest == whole
     assert steps == sorted(steps)
     print(f"stopped at steps {steps[1:-1]}")
+
+
+def test_a_signal_ends_the_making_of_data_at_once_and_leaves_no_file(folder: Path) -> None:
+    (folder / "defaults.toml").touch()
+
+    def program(world: ForkedRanks) -> None:
+        sys.argv = ["protmpi", "data", "make", str(folder / "defaults.toml"), "--out", str(folder / "data.h5")]
+        main()
+
+    running = Running(program)
+    time.sleep(1.0)
+    os.kill(running.pids[0], signal.SIGTERM)
+    (outcome,) = running.wait()
+    assert outcome.status == -signal.SIGTERM
+    assert [path.name for path in folder.iterdir()] == ["defaults.toml"]
 
 
 def test_a_second_interrupt_ends_at_once() -> None:
