@@ -62,7 +62,7 @@ class Stop:
         if self.received is None:
             self.received, self._since = reason, time.monotonic()
 
-    def _listen(self) -> bool:
+    def listen(self) -> bool:
         """Whether this rank or another one has been told to stop; the others are told."""
         if self.received is None and time.monotonic() > self._deadline - MARGIN - 2.0 * self.commit_seconds:
             self._note("wall time")
@@ -73,7 +73,7 @@ class Stop:
 
     def check(self) -> None:
         """Raise Interrupted where the attempt that is going on, if any, is to be given up."""
-        if self._trying and self._listen():
+        if self._trying and self.listen():
             raise Interrupted
 
     def attempt(self, action: Callable[[int], T], most: int = 1) -> T | None:
@@ -92,7 +92,7 @@ class Stop:
 
         A rank that waits here still hears signals, and those that work are told of them.
         """
-        self.world.meet(self._listen)
+        self.world.meet(self.listen)
         age = time.monotonic() - self._since
         reports = self.world.allgather((self.received, age, self._seconds / self._steps))
         self._pace = max(1, int(PIECE / max(1e-9, *(seconds for _, _, seconds in reports))))

@@ -179,16 +179,19 @@ def local_position(world: World) -> tuple[int, int]:
     return hosts[: world.rank].count(hosts[world.rank]), hosts.count(hosts[world.rank])
 
 
-def together(world: World, action: Callable[[], T]) -> T:
+def together(world: World, action: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
     """Run `action` on every rank; if it fails on any, all ranks raise the error of the first that failed.
 
-    So an error that one rank alone meets (a file missing on one machine) ends all ranks and is told once.
+    So an error that one rank alone meets (a file missing on one machine) ends all ranks and is told once. Ranks that
+    are done call `meanwhile` now and then, where it is given.
     """
     result, failure = None, None
     try:
         result = action()
     except ProtmpiError as error:
         failure = error
+    if meanwhile:
+        world.meet(meanwhile)
     failures = [error for error in world.allgather(failure) if error is not None]
     if failures:
         raise failures[0]

@@ -18,7 +18,7 @@ import torch
 from rich.table import Table
 
 from hpc.stop import Stop
-from hpc.world import World
+from hpc.world import World, together
 from protmpi import weights
 from protmpi.config import Config
 from protmpi.display import LINE_EVERY, open_console
@@ -156,21 +156,30 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     def fresh(stage: int, run: int) -> Trainer:
         return Trainer.start(task, c, config.model.width, (stage, run), device)
 
-    for run in range(world.rank, c.inits, world.size):
-        _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, f"run {run + 1}/{c.inits}", report)
+    def initialisations() -> None:
+        for run in range(world.rank, c.inits, world.size):
+            name = f"run {run + 1}/{c.inits}"
+            _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, name, report)
+
+    together(world, initialisations, stop.listen)
     if stop.requested():
         return False
-    inits = [parts.read("init", run) for run in range(c.inits)]
+    inits = together(world, lambda: [parts.read("init", run) for run in range(c.inits)])
     norm2 = float(np.mean([np.sum(part["ES"].astype(np.float64) ** 2) for part in inits]))
 
-    for run in range(world.rank, c.references, world.size):
-        name = f"reference {run + 1}/{c.references}"
-        _follow(Reference(fresh(2, run), norm2), parts.path("reference", run), parts, stop, name, report)
+    def references() -> None:
+        for run in range(world.rank, c.references, world.size):
+            name = f"reference {run + 1}/{c.references}"
+            _follow(Reference(fresh(2, run), norm2), parts.path("reference", run), parts, stop, name, report)
+
+    def assemble() -> None:
+        if world.rank == 0:
+            parts.assemble(inits, [parts.read("reference", run) for run in range(c.references)], norm2)
+
+    together(world, references, stop.listen)
     if stop.requested():
         return False
-    if world.rank == 0:
-        parts.assemble(inits, [parts.read("reference", run) for run in range(c.references)], norm2)
-    world.barrier()
+    together(world, assemble)
     return True
 
 

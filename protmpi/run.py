@@ -22,7 +22,7 @@ from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
 from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
-from protmpi.store import commit as record
+from protmpi.store import commit as commits
 from protmpi.store import writer
 from protmpi.store.reader import Store
 from protmpi.store.schema import Axis
@@ -150,7 +150,7 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) 
         if changed := found.differing(plan.identity):
             raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
         lock, taken_from = Lock.acquire(path)
-        display.tell(taken_from, *record.pass_over(path))
+        display.tell(taken_from, *commits.pass_over(path))
         if plan.schema.steps > found.schema.steps:
             writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
     return lock

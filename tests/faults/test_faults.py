@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from forked import Outcome, Running, alone
+from forked import ForkedRanks, Outcome, Running, alone
 from short_run import load, look, sample
 
 from hpc.lock import Lock
 from hpc.stop import Stop
 from hpc.world import OneRank
-from protmpi import references, tasks
+from protmpi import references, tasks, weights
 from protmpi.cli import main
+from protmpi.errors import DataError
 from protmpi.store import commit
 from protmpi.store.reader import Store
 from protmpi.store.verify import examine, repair
@@ -224,6 +225,20 @@ def test_other_weights_are_refused_by_their_key(folder: Path) -> None:
     assert "no such weights file" in refusal(finish(store, LONG, 2, *given))
     train("train.seed=2")
     assert "train.file " in refusal(finish(store, LONG, 2, *given, "train.seed=2"))
+
+
+def test_a_rank_that_cannot_save_its_training_ends_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load(folder / "store.zarr", f'train.file="{folder}/weights.h5"', "train.max_epochs=5", "train.inits=2")
+
+    def save(parts: weights.Parts, path: Path, arrays: dict[str, np.ndarray]) -> None:
+        if path.name == "init-1.h5":
+            raise DataError(f"{path}: cannot be written: No space left on device")
+
+    def program(world: ForkedRanks) -> bool:
+        return references.train(config, tasks.build(config), world, Stop(world), "cpu", lambda line: None)
+
+    monkeypatch.setattr(weights.Parts, "save", save)
+    assert "init-1.h5: cannot be written: No space left" in refusal(Running(program, 2).wait())
 
 
 def command(*arguments: object) -> Outcome:

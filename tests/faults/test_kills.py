@@ -44,6 +44,7 @@ def test_no_committed_row_is_lost_by_kills_at_random_times(folder: Path) -> None
                 os.kill(running.pids[victim], signal.SIGKILL)
         statuses = [outcome.status for outcome in running.wait()]
         kills += -signal.SIGKILL in statuses
+        print(f"{kills} kills", end="\r", flush=True)
         after = records(store)
         assert before.items() <= after.items(), "a commit was lost or changed"
         if not store.exists():
