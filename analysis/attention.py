@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.chains import estimate, whole_chains
+from analysis.chains import estimate
 from analysis.contacts import (
     RANGES,
     Options,
@@ -61,7 +61,7 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
         raise StoreError(f"{store.path}: {store.config['model']['name']} has no attention maps")
     rows = run.by_temperature("attention")
     slots, blocks = run.temperature.size, rows.shape[3]
-    chains = [whole_maps(rows[:, slot, counted(run, slot)]) for slot in range(slots)]
+    chains = [whole_maps(run, rows[:, slot, counted(run, slot)]) for slot in range(slots)]
     references = {label: store.read(f"{p}_attention") for label, p in REFERENCES.items() if f"{p}_attention" in store}
     data = xarray.Dataset(
         coords={
@@ -97,13 +97,13 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
     return data
 
 
-def whole_maps(chains: np.ndarray) -> np.ndarray:
-    """Maps (chain, snapshot, block, L, L) of the chains that miss none; of the longest one where all do."""
+def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:
+    """Maps (chain, snapshot, block, L, L) of the chains that miss none (`Run.chains`)."""
     if not chains.size:
         return chains
     number = np.arange(chains[:, :, 0, 0, 0].size, dtype=float).reshape(chains.shape[:2])
     number[~np.isfinite(chains).all((2, 3, 4))] = np.nan
-    kept = whole_chains(number).astype(int)
+    kept = run.chains(number).astype(int)
     return chains.reshape(-1, *chains.shape[2:])[kept]
 
 

@@ -51,6 +51,15 @@ def whole_chains(chains: np.ndarray) -> np.ndarray:
     return chains[longest : longest + 1, : lengths[longest]]
 
 
+def visits(chains: np.ndarray) -> np.ndarray:
+    """Join the draws (walker, draw) of walkers that come and go, NaN while they are away, to one chain (1, draw).
+
+    Walker after walker, gaps closed: the states of a Markov chain at its visits to a set are a Markov chain too, with
+    the law of the set, so the autocorrelation from visit to visit is the one that tells the error of the mean.
+    """
+    return chains[np.isfinite(chains)][np.newaxis]
+
+
 def effective_samples(chains: np.ndarray) -> float:
     """Number of independent draws with the same error of the mean; NaN below `MINIMUM_DRAWS` per chain.
 

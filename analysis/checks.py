@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.chains import FEW_SAMPLES, whole_chains
+from analysis.chains import FEW_SAMPLES
 from analysis.significance import SIGNIFICANT, Mean, combined, drift, normal_deviate, z_of_halves
 from analysis.tables import exponent_form
 
@@ -106,7 +106,7 @@ def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     if "kinetic_ratio" not in run.observables:
         return
     for temperature, ratio in _in_equilibrium(run, data, "kinetic_ratio"):
-        mean = Mean.of(whole_chains(ratio))
+        mean = Mean.of(run.chains(ratio))
         yield _kinetic_check(run, "kinetic temperature", temperature, "", mean, mean.resolution() <= TOLERANCE)
 
 
@@ -121,7 +121,7 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     sizes = {entry["name"]: math.prod(entry["shape"]) for entry in run.store.attributes["parameter_layout"]}
     for temperature, ratio in _in_equilibrium(run, data, "kinetic_ratio_layer"):
         layers = zip(sizes, np.moveaxis(ratio, -1, 0), strict=True)
-        means = {name: Mean.of(whole_chains(layer)) for name, layer in layers}
+        means = {name: Mean.of(run.chains(layer)) for name, layer in layers}
         sharp = [name for name, mean in means.items() if mean.resolution(len(sizes)) <= TOLERANCE]
         shows = sum(sizes[name] for name in sharp) >= MOST * sum(sizes.values())
         found = (
@@ -227,7 +227,7 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """
     columns = zip(data["r_hat"].values.tolist(), data["effective_samples"].values.tolist(), strict=True)
     for (temperature, energy), (value, samples) in zip(_in_equilibrium(run, data, "energy"), columns, strict=True):
-        chains = whole_chains(energy)
+        chains = run.chains(energy)
         still = chains.size > 0 and bool(np.isclose(chains, chains[:, :1], rtol=1e-12, atol=0.0).all(axis=1).any())
         z = normal_deviate(0.0) if still else z_of_halves(chains)
         verdict = _verdict(z, value < R_HAT_GOOD and samples >= FEW_SAMPLES, still or value > R_HAT_BAD)
@@ -255,7 +255,7 @@ def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     of_replica = [names[replica % len(names)] for replica in range(run.replicas)]
     labels = [f"{name} {r + 1}" if of_replica.count(name) > 1 else name for r, name in enumerate(of_replica)]
     for temperature, energy in _in_equilibrium(run, data, "energy"):
-        means = [(label, Mean.of(whole_chains(chain[np.newaxis]))) for label, chain in zip(labels, energy, strict=True)]
+        means = [(label, Mean.of(run.chains(chain[np.newaxis]))) for label, chain in zip(labels, energy, strict=True)]
         pairs = {f"{a} vs {b}": (x, y) for (a, x), (b, y) in itertools.combinations(means, 2)}
         differences = {name: (x.minus(y), min(x.samples, y.samples)) for name, (x, y) in pairs.items()}
         yield from _worst_difference("difference of starts", temperature, differences, "run longer")
@@ -264,7 +264,7 @@ def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 def drift_of_energy(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """Last third of the draws minus the first, in <U>; the worst replica of each temperature."""
     for temperature, energy in _in_equilibrium(run, data, "energy"):
-        drifts = {f"replica {r + 1}": drift(whole_chains(chain[np.newaxis])[0]) for r, chain in enumerate(energy)}
+        drifts = {f"replica {r + 1}": drift(run.chains(chain[np.newaxis])[0]) for r, chain in enumerate(energy)}
         differences = {name: (mean, mean.samples) for name, mean in drifts.items()}
         yield from _worst_difference("drift of U", temperature, differences, "raise sampler.adapt_until and run.steps")
 

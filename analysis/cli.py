@@ -83,12 +83,13 @@ def report(
 
 @app.command()
 def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None:
-    """Replica exchange: acceptance, communication barrier, round trips, flow, and how many slots would do."""
+    """Replica exchange or simulated tempering: moves, barrier, round trips, flow, and how many slots would do."""
     from analysis import ladder_tables
-    from analysis.tempering import tempering as measured
+    from analysis.simulated import simulated
+    from analysis.tempering import tempering as exchanged
 
     run = open_run(store)
-    data = measured(run)
+    data = simulated(run) if run.alone else exchanged(run)
     written = []
     if out is not None:
         from analysis.figures import ladder
@@ -99,9 +100,13 @@ def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None
             "overlap": ladder.overlap_figure(run, data),
             "flow": ladder.flow_figure(data),
         }
+        if run.alone:
+            figures["visits"] = ladder.visits_figure(run, data)
         written = write_figures(figures, out)
     if json:
-        _print_json(ladder_tables.tempering_json(data))
+        _print_json(ladder_tables.simulated_json(data) if run.alone else ladder_tables.tempering_json(data))
+    elif run.alone:
+        _print(ladder_tables.simulated_table(data), ladder_tables.simulated_remarks(data), written)
     else:
         _print(ladder_tables.tempering_table(data), ladder_tables.tempering_remarks(data), written)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.chains import FEW_SAMPLES, estimate, whole_chains
+from analysis.chains import FEW_SAMPLES, estimate
 from analysis.significance import SIGNIFICANT, Mean
 from analysis.tables import exponent_form, plus_minus, table_of
 from analysis.thermodynamics import heat_capacity
@@ -71,7 +71,7 @@ def mean_at(run: Run, name: str, slot: int) -> Mean:
         capacity = heat_capacity(stretch.energies, float(run.temperature[slot]))
         return Mean(capacity.mean, capacity.sem, stretch.samples)
     counts = run.steps(run.observables[name].axis) >= stretch.step
-    chains = whole_chains(run.by_temperature(name)[:, slot][:, counts])
+    chains = run.chains(run.by_temperature(name)[:, slot][:, counts])
     found = Mean.of(chains)
     if np.isfinite(found.samples):
         return found

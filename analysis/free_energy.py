@@ -149,6 +149,7 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     histogram_ratio         (interval, statistic) difference in 1/T that the histograms show over the one given, 1 where
                             the energies follow exp(-U/T); NaN without overlap
     consistency             (interval,) z of its deviation from 1
+    free_energy_of_visits   (slot, statistic) of simulated tempering alone: β F another way (`analysis.simulated`)
 
     `method` "auto" takes MBAR where the histograms overlap; "mbar" raises ProtmpiError where one interval does not;
     "integration" uses it everywhere.
@@ -200,6 +201,11 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     for name, results in curves.items():
         values = np.stack([results[:, 0], sem(results, ladder)], axis=1)
         data[name] = (("temperature", "statistic"), values, {"unit": units[name]})
+    if run.alone:
+        from analysis.simulated import free_energy_of_visits
+
+        visits = free_energy_of_visits(run)[np.isin(run.temperature, temperature)]
+        data["free_energy_of_visits"] = (("slot", "statistic"), visits - [visits[0, 0], 0.0], {"unit": ""})
     return data
 
 

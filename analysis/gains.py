@@ -110,7 +110,7 @@ def gains(run: Run) -> xarray.Dataset:
         for weights in (run.store.read(f"{REFERENCES[label]}_parameters"),)
     }
     edges = _edges([*sampled, *references.values()])
-    return _dataset(run, layers, sampled, [rows.chain for rows in snapshots], references, edges)
+    return _dataset(run, layers, sampled, [rows.series for rows in snapshots], references, edges)
 
 
 def _read(rows: Snapshots, wanted: dict[tuple[str, str], slice]) -> dict[tuple[str, str], np.ndarray]:

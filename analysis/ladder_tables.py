@@ -1,4 +1,4 @@
-"""Replica exchange and free energies as text: a table with remarks for the terminal, plain objects for programs."""
+"""Walkers that move in temperature, and free energies: tables with remarks for the terminal, objects for programs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 HIDDEN = 0.9
 """Rejection above which a pair hides how high its barrier is: a rate cannot pass 1."""
+RARE = 0.2
+"""Share of the visits that even weights would give, below which a temperature of simulated tempering is neglected."""
 FORGETTING = 0.7
 """Share of the predicted round trips below which walkers are taken to remember their energy from sweep to sweep."""
 
@@ -68,19 +70,74 @@ def tempering_remarks(data: xarray.Dataset) -> list[str]:
     if not trips.any():
         lines.append("No walker has made a round trip: the ends of the ladder are not connected yet.")
     elif trips.mean() < FORGETTING * predicted:
-        lines.append("Fewer round trips than predicted: energies last longer than a sweep; try swaps less often.")
-    worst = int(np.nanargmax(np.abs(data["consistency"].values))) if data["consistency"].notnull().any() else None
-    if worst is not None and abs(data["consistency"].values[worst]) > SIGNIFICANT:
-        lines.append(
-            f"FAIL swaps at T = {exponent_form(data['temperature'].values[worst])} do not follow from the energies "
-            f"(z = {data['consistency'].values[worst]:.1f}): slots, energies or the ladder of the store are wrong."
-        )
-    return lines
+        lines.append("Fewer round trips than predicted: U outlasts a sweep; rarer sweeps would make fewer still.")
+    return lines + _inconsistent(data, "swaps at")
+
+
+def simulated_table(data: xarray.Dataset) -> Table:
+    """One row per slot of simulated tempering; the overlap belongs to the pair with the next slot."""
+    return table_of(
+        [
+            ("T", [exponent_form(t) for t in data["temperature"].values]),
+            ("visits ±", [plus_minus(*share) for share in data["visits"].values]),
+            ("expected\nfrom U", _form(data["expected_visits"].values, ".3f")),
+            ("z", _form(data["consistency"].values, "z.1f")),
+            ("weight g\n(from lowest T)", _form(data["log_weight"].values, ".2f")),
+            ("βF ±\n(from lowest T)", [plus_minus(*value) for value in data["free_energy"].values]),
+            ("overlap a\n(to next T)", [*_form(data["overlap"].values, ".2g"), ""]),
+            ("flow f\n(from top)", _form(data["flow"].values[0], ".2f")),
+        ]
+    )
+
+
+def simulated_remarks(data: xarray.Dataset) -> list[str]:
+    """Round trips, the barrier, how many slots would do, and every reason for care, one line each."""
+    trips, steps = data["round_trips"].values, data["round_trip_steps"].item()
+    long = f"; {steps:.3g} steps of a walker for each" if math.isfinite(steps) else ""
+    lines = [
+        "visits: share of the draws; expected: mean P(k|U); z: jumps against it; a: swap acceptance that U implies.",
+        f"Round trips by walker: {_joined(trips, 'd')} in {data.attrs['sweeps']} sweeps{long}.",
+        f"Barrier Λ = {data['barrier'].item():.2f}, {data['predicted_barrier'].item():.2f} predicted from C: about "
+        f"{data['advice'].item()} slots would do; there are {data.sizes['slot']}.",
+    ]
+    if not trips.any():
+        lines.append("No walker has made a round trip: the ends of the ladder are not connected yet.")
+    uneven = np.flatnonzero(data["visits"].values[:, 0] * data.sizes["slot"] < RARE)
+    if uneven.size:
+        at = ", ".join(exponent_form(t) for t in data["temperature"].values[uneven])
+        lines.append(f"Hardly visited: T = {at}. The weights were frozen too early: raise tempering.burn_in.")
+    return lines + _inconsistent(data, "jumps to")
+
+
+def _inconsistent(data: xarray.Dataset, moves: str) -> list[str]:
+    """A line about the worst move that does not follow from the energies, if there is one."""
+    z = data["consistency"].values
+    worst = int(np.nanargmax(np.abs(z))) if np.isfinite(z).any() else 0
+    if not abs(z[worst]) > SIGNIFICANT:
+        return []
+    return [
+        f"FAIL {moves} T = {exponent_form(data['temperature'].values[worst])} do not follow from the energies "
+        f"(z = {z[worst]:.1f}): slots, energies or the ladder of the store are wrong."
+    ]
+
+
+def simulated_json(data: xarray.Dataset) -> dict[str, Any]:
+    """Plain numbers: {"round_trips": [per walker], "visits": [per slot], "barrier": Λ, "ladder": [T], ...}."""
+    tree: dict[str, Any] = {"kind": "simulated", "ladder": data["temperature"].values.tolist()}
+    for name, variable in data.data_vars.items():
+        values = variable.values
+        if "statistic" in variable.dims:
+            tree[f"{name}_sem"] = values[..., 1].tolist()
+            values = values[..., 0]
+        tree[str(name)] = values.tolist()
+    tree |= {"step": data["step"].values.tolist(), "sweeps": data.attrs["sweeps"]}
+    return {key: none_for_nan(value) for key, value in tree.items()}
 
 
 def tempering_json(data: xarray.Dataset) -> dict[str, Any]:
     """Plain numbers: {"round_trips": [per ladder], "acceptance": [per pair], "barrier": Λ, "ladder": [T], ...}."""
     tree = {
+        "kind": "exchange",
         "round_trips": data["round_trips"].values.tolist(),
         "acceptance": data["acceptance"].values[:, 0].tolist(),
         "barrier": data["barrier"].item(),
@@ -118,6 +175,9 @@ def free_energy_table(data: xarray.Dataset, points: int) -> Table:
     ]
     for name, heading in headings:
         columns.append((heading, [plus_minus(mean, sem) for mean, sem in data[name].values[::points]]))
+    if "free_energy_of_visits" in data:
+        visits = data["free_energy_of_visits"].values
+        columns.append(("βF ± by\nvisits", [plus_minus(mean, sem) for mean, sem in visits]))
     slopes = [plus_minus(mean, sem) for mean, sem in data["histogram_ratio"].values]
     columns += [
         ("overlap a\n(to next T)", [*_form(data["overlap"].values, ".2g"), ""]),

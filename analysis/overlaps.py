@@ -156,7 +156,7 @@ def overlaps(run: Run) -> xarray.Dataset:
             known = np.isfinite(series)
             if known.any():
                 mean[group, slot, relation, 1] = pair_estimate(
-                    series[known], rows.chain[known], run.stretches[slot].samples
+                    series[known], rows.series[known], run.stretches[slot].samples
                 ).sem
     edges = np.linspace(-1.0, 1.0, BINS + 1)
     lag = run.store.schema.snapshot_every * np.arange(decay.shape[2])

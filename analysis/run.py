@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.chains import MINIMUM_DRAWS
+from analysis.chains import MINIMUM_DRAWS, visits, whole_chains
 from protmpi.errors import StoreError
 from protmpi.store.reader import Store
 from protmpi.store.schema import Axis, Variable
@@ -37,20 +37,18 @@ class Run:
     """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
 
     Where temperatures are exchanged, they move between the walkers of one replica only, so that at every
-    draw each replica has exactly one walker at each temperature.
+    draw each replica has exactly one walker at each temperature. Walkers of simulated tempering jump alone: each is a
+    replica of its own, at one temperature at a time.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.store = Store(path)
         self.temperature = _ladder(self.store)
         """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
-        if self.store.config.get("tempering", {}).get("kind") == "simulated":
-            raise StoreError(
-                f"{path}: walkers of simulated tempering jump alone, and this analysis takes one walker at each "
-                "temperature; `slot`, `energy` and `log_weight` are in the store, xarray.open_zarr reads them"
-            )
+        self.alone = self.store.config.get("tempering", {}).get("kind") == "simulated"
+        """Whether each walker jumps over the temperatures alone, by simulated tempering."""
         walkers = self.store.schema.walkers
-        self.replicas, left_over = divmod(walkers, self.temperature.size)
+        self.replicas, left_over = divmod(walkers, 1 if self.alone else self.temperature.size)
         """Independent walkers at each temperature."""
         if left_over:
             raise StoreError(f"{path}: {walkers} walkers do not fill whole ladders of {self.temperature.size} slots")
@@ -85,8 +83,8 @@ class Run:
     @cached_property
     def walker_at(self) -> np.ndarray:
         """Which walker was at which temperature (replica, slot, draw); -1 where none was."""
-        slot = self.store.read("slot").reshape(self.replicas, self.temperature.size, -1)
         walker = np.arange(self.store.schema.walkers).reshape(self.replicas, -1, 1)
+        slot = self.store.read("slot").reshape(*walker.shape[:2], self.store.draws)
         # one slot too many: a missing row (slot -1) lands in the last one, which is then cut off
         found = np.full((self.replicas, self.temperature.size + 1, slot.shape[-1]), -1)
         np.put_along_axis(found, slot, np.broadcast_to(walker, slot.shape), axis=1)
@@ -112,6 +110,10 @@ class Run:
         """Committed rows of a float variable by temperature (replica, slot, row, ...), burn-in included."""
         rows = self.store.read(name)
         return self.arrange(rows, self.store.variables[name].axis)
+
+    def chains(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (replica, row) of one temperature as chains (chain, row) without a missing one."""
+        return visits(rows) if self.alone else whole_chains(rows)
 
     def references(self, observable: str) -> dict[str, np.ndarray]:
         """Values of an observable for the reference weights that the store knows: label -> (reference,)."""

@@ -36,6 +36,8 @@ class Snapshots:
         walker = run.walkers("snapshot")[:, slot]
         self.chain, self.row = np.nonzero((walker >= 0) & counted(run, slot))
         """Replica and index of each snapshot (snapshot,), in the order of the chains and of time."""
+        self.series = np.zeros_like(self.chain) if run.alone else self.chain
+        """Series that each snapshot belongs to when an error is estimated: as in `Run.chains`."""
         self._walker = walker[self.chain, self.row]
 
     def __len__(self) -> int:

@@ -54,9 +54,27 @@ def exchange_config(run: Run) -> dict[str, object]:
 
 
 def walker_slots(run: Run) -> np.ndarray:
-    """Slot of every walker at the measured draws (ladder, walker, draw); -1 where it has none."""
-    first = run.store.first_measured["draw"]
-    return run.store.read("slot").reshape(run.replicas, run.temperature.size, -1)[:, :, first:]
+    """Slot of every walker at the measured draws (ladder, walker, draw); -1 where it has none.
+
+    All walkers of simulated tempering are on one ladder.
+    """
+    slot = run.store.read("slot")[:, run.store.first_measured["draw"] :]
+    return slot.reshape(1 if run.alone else run.replicas, -1, slot.shape[1])
+
+
+def swept_draws(run: Run) -> np.ndarray:
+    """Index of every measured draw that a sweep follows whose outcome is known (sweep,).
+
+    Raises ProtmpiError where there is none.
+    """
+    run.require_measured()
+    first, every = run.store.first_measured["draw"], int(run.store.config["tempering"]["exchange_every"])
+    steps = run.steps("draw")[:-1]  # what the sweep after the last draw did is not known yet
+    swept = np.flatnonzero(steps % every == 0)
+    swept = swept[swept >= first]
+    if not swept.size:
+        raise ProtmpiError(f"{run.store.path}: no sweep between the measured draws (one in {every} steps)")
+    return swept
 
 
 def swap_probability(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
@@ -68,22 +86,16 @@ def swap_probability(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
 
 def sweeps(run: Run) -> Sweeps:
     """All sweeps between the measured draws. Raises ProtmpiError where there is none."""
-    config = exchange_config(run)
-    run.require_measured()
-    first, every = run.store.first_measured["draw"], int(str(config["exchange_every"]))
-    steps = run.steps("draw")[first:-1]  # what a swap after the last draw did is not known yet
-    swept = np.flatnonzero(steps % every == 0)
-    if not swept.size:
-        raise ProtmpiError(f"{run.store.path}: no sweep of swaps between the measured draws (one in {every} steps)")
+    config, swept = exchange_config(run), swept_draws(run)
     pairs = np.arange(run.temperature.size - 1)
     if config["scheme"] == "even-odd":
-        tried = (pairs[:, None] % 2 == steps[swept] // every % 2).astype(float)
+        number = run.steps("draw")[swept] // int(str(config["exchange_every"]))
+        tried = (pairs[:, None] % 2 == number % 2).astype(float)
     else:
         tried = np.full((pairs.size, swept.size), 0.5)
-    walker = run.walker_at[:, :, first:]
-    before, after = walker[:, :, swept], walker[:, :, swept + 1]
+    before, after = run.walker_at[:, :, swept], run.walker_at[:, :, swept + 1]
     accepted = ((before[:, :-1] == after[:, 1:]) & (before[:, 1:] == after[:, :-1])).astype(float)
-    probability = swap_probability(run.temperature, run.by_temperature("energy")[:, :, first:][:, :, swept])
+    probability = swap_probability(run.temperature, run.by_temperature("energy")[:, :, swept])
     unknown = np.isnan(probability) | np.any([x < 0 for x in (before[:, :-1], before[:, 1:], after[:, :-1])], axis=0)
     accepted[unknown], probability[unknown] = np.nan, np.nan
     return Sweeps(tried, accepted, probability)
@@ -118,24 +130,22 @@ def expected_acceptance(swaps: Sweeps) -> np.ndarray:
         return np.asarray(np.nansum(swaps.probability, axis=(0, 2)) / known.sum(axis=(0, 2)))
 
 
-def consistency(swaps: Sweeps) -> np.ndarray:
-    """z of the swaps of each pair against the probabilities from the energies (pair,).
+def consistency(deviation: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """z of the deviations of moves from what the energies say, in [-1, 1], with their variances; z for each kind.
 
-    Given the energies, a swap is a coin with the known probability p = tried x Metropolis, so the deviations
-    accepted - p have mean 0 and variance p (1 - p) whatever the correlation of the energies (a martingale). The chance
-    of their sum D is at most 2 exp(-v h(|D|/v)), v = Σ p (1-p), h(x) = (1+x) ln(1+x) - x (Bennett, J. Am. Stat. Assoc.
-    57 (1962) 33), which holds for two swaps as for thousands; z is the normal deviate of that.
+    Both (ladder, kind of move, sweep), NaN where unknown. Given the energies, a move is a coin with a known
+    probability p, so that its deviation 1 - p or -p has mean 0 and variance p (1 - p) whatever the correlation of the
+    energies (a martingale). The chance of a sum D is at most 2 exp(-v h(|D|/v)), v the sum of the variances,
+    h(x) = (1+x) ln(1+x) - x (Bennett, J. Am. Stat. Assoc. 57 (1962) 33), which holds for two moves as for thousands; z
+    is the normal deviate of that.
     """
-    p = swaps.tried * swaps.probability
-    tried = np.where(swaps.tried > 0, 1.0, 0.0)
-    excess = np.nansum((swaps.accepted - p) * tried, axis=(0, 2))
-    variance = np.nansum(p * (1.0 - p), axis=(0, 2))
+    total, sizes = np.nansum(deviation, axis=(0, 2)), np.nansum(variance, axis=(0, 2))
     scores = []
-    for deviation, v in zip(np.abs(excess), variance, strict=True):
-        x = deviation / v if v else math.inf if deviation else 0.0
+    for excess, v in zip(np.abs(total), sizes, strict=True):
+        x = excess / v if v else math.inf if excess else 0.0
         exponent = v * ((1.0 + x) * math.log1p(x) - x) if math.isfinite(x) else math.inf
-        scores.append(normal_deviate(min(1.0, 2.0 * math.exp(-exponent)), p.shape[1]))
-    return np.copysign(scores, excess)
+        scores.append(normal_deviate(min(1.0, 2.0 * math.exp(-exponent)), sizes.size))
+    return np.copysign(scores, total)
 
 
 def barrier(acceptance: np.ndarray) -> float:
@@ -216,6 +226,8 @@ def tempering(run: Run) -> xarray.Dataset:
     import xarray
 
     swaps, slots = sweeps(run), walker_slots(run)
+    p = swaps.tried * swaps.probability
+    deviation = np.where(swaps.tried > 0, swaps.accepted, 0.0) - p
     scheme, top = str(exchange_config(run)["scheme"]), run.temperature.size - 1
     by_ladder, pooled = acceptance(swaps)
     trips, count = round_trips(slots, top).sum(axis=1), swaps.tried.shape[1]
@@ -230,7 +242,7 @@ def tempering(run: Run) -> xarray.Dataset:
             "acceptance": (("pair", "statistic"), pooled),
             "acceptance_by_ladder": (("ladder", "pair"), by_ladder),
             "expected_acceptance": ("pair", expected_acceptance(swaps)),
-            "consistency": ("pair", consistency(swaps)),
+            "consistency": ("pair", consistency(deviation, p * (1.0 - p))),
             "predicted_barrier": predicted_barrier(run.temperature, energy),
             "barrier": total,
             "advice": max(2, math.ceil(2.0 * total)) if math.isfinite(total) else top + 1,

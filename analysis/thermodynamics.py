@@ -45,16 +45,21 @@ class Peak(NamedTuple):
 
 
 def equilibrium(run: Run) -> list[Stretch]:
-    """For each temperature the energies that count: after the burn-in, after equilibration, whole chains only."""
+    """For each temperature the energies that count: after the burn-in, after equilibration, whole chains only.
+
+    Walkers that jump alone have come to equilibrium as a whole, or not, whatever temperature they are at.
+    """
     first = run.store.first_measured["draw"]
     steps = run.steps("draw")
+    of_walkers = equilibration(whole_chains(run.store.read("energy")[:, first:])) if run.alone else 0
+    walkers = np.sum(run.walker_at[:, :, first:] >= 0, axis=(0, 2))
     stretches = []
-    for measured in np.moveaxis(run.by_temperature("energy")[:, :, first:], 1, 0):
-        whole = whole_chains(measured)
-        discarded = equilibration(whole)
+    for measured, present in zip(np.moveaxis(run.by_temperature("energy")[:, :, first:], 1, 0), walkers, strict=True):
+        whole = run.chains(measured)
+        discarded = of_walkers if run.alone else equilibration(whole)
         step = int(steps[first + discarded])
-        energies = whole[:, discarded:]
-        missing = measured.size - whole.size
+        energies = run.chains(measured[:, discarded:])
+        missing = int(present) - whole.size
         stretches.append(Stretch(energies, effective_samples(energies), missing, discarded, step))
     return stretches
 
@@ -65,7 +70,7 @@ def observable_means(run: Run, name: str, stretches: list[Stretch]) -> np.ndarra
     series = np.moveaxis(run.by_temperature(name), 1, 0)
     return np.array(
         [
-            estimate(whole_chains(chains[:, steps >= stretch.step]), stretch.samples)
+            estimate(run.chains(chains[:, steps >= stretch.step]), stretch.samples)
             for chains, stretch in zip(series, stretches, strict=True)
         ]
     )
@@ -173,7 +178,7 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     The error of a mean is standard deviation / sqrt(effective samples) over all replicas together
     (`chains.effective_samples`): with several replicas the spread between them enters, one replica has only its own
     autocorrelation to tell. Where temperatures are exchanged, a chain is the series at one temperature, whichever
-    walker is there.
+    walker is there; where walkers jump alone, the visits of all of them one after the other (`chains.visits`).
 
     Dataset over (temperature,) or (temperature, statistic = mean, sem), units in the attributes:
 

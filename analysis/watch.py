@@ -58,11 +58,11 @@ def picture(run: Run) -> Group:
 
 
 def _table(run: Run) -> Table:
-    energy = run.by_temperature("energy")
+    energy, walkers = run.by_temperature("energy"), f"{run.replicas} walkers{'' if run.alone else ' each'}"
     columns = [
         ("T", [exponent_form(t) for t in run.temperature]),
         ("U now", [_last(rows) for rows in np.moveaxis(energy, 1, 0)]),
-        (f"U, the whole run ({run.replicas} walkers each)", [sparkline(rows) for rows in np.moveaxis(energy, 1, 0)]),
+        (f"U, the whole run ({walkers})", [sparkline(rows) for rows in np.moveaxis(energy, 1, 0)]),
     ]
     if run.store.draws - run.store.first_measured["draw"] >= MINIMUM_DRAWS:
         data = run.thermodynamics()

@@ -20,7 +20,9 @@ from analysis.figures.style import (
     STYLE,
     TWO_COLUMNS,
     VERMILLION,
+    canvas,
     letter,
+    points,
     slot_colours,
     temperature_axis,
     temperature_bar,
@@ -42,16 +44,23 @@ BINS = 30
 
 
 def trajectories_figure(run: Run, data: xarray.Dataset) -> Figure:
-    """Temperature of the walkers against steps, a panel per ladder: three walkers of each."""
+    """Temperature of the walkers against steps, a panel per ladder: three walkers of each.
+
+    All walkers of simulated tempering have one panel.
+    """
     steps, top = run.steps("draw"), run.temperature.size
     begin = max(run.burn_in, steps[-1] - TRIPS_SHOWN * data["round_trip_steps"].item())
     shown = steps > begin
     slot = run.store.read("slot")[:, shown]
-    track = np.where(slot >= 0, run.temperature[slot], np.nan).reshape(run.replicas, top, -1)
-    ladders = min(run.replicas, LADDERS_SHOWN)
-    names = {"lowest": (0, BLUE), "middle": (top // 2, ORANGE), "highest": (top - 1, VERMILLION)}
-    if top == 2:
-        del names["middle"]
+    together = run.store.schema.walkers if run.alone else top
+    track = np.where(slot >= 0, run.temperature[slot], np.nan).reshape(-1, together, slot.shape[1])
+    trips = data["round_trips"].values.reshape(len(track), -1).sum(axis=1)
+    ladders = min(len(track), LADDERS_SHOWN)
+    drawn = {0: "lowest", together // 2: "middle", together - 1: "highest"}
+    shown_as = {
+        walker: f"walker {walker + 1}" if run.alone else f"began at the {name} T" for walker, name in drawn.items()
+    }
+    colours = dict(zip(sorted(shown_as), (BLUE, ORANGE, VERMILLION), strict=False))
     labelled = np.arange(0, top, -(-top // SLOTS_LABELLED))
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(TWO_COLUMNS, 0.6 + 1.7 * ladders), layout="constrained")
@@ -59,17 +68,17 @@ def trajectories_figure(run: Run, data: xarray.Dataset) -> Figure:
         for ladder, axes in enumerate(panels):
             for temperature in run.temperature:
                 axes.axhline(temperature, color="#DDDDDD", lw=0.5, zorder=0)
-            for walker, colour in names.values():
+            for walker, colour in colours.items():
                 axes.step(steps[shown], track[ladder, walker], where="mid", color=colour, lw=0.9)
             axes.set(yscale="log", ylabel=f"temperature T ({data['temperature'].attrs['unit']})")
             axes.yaxis.set_minor_locator(NullLocator())
             axes.set_yticks(run.temperature[labelled], [exponent_form(run.temperature[k]) for k in labelled])
-            count = data["round_trips"].values[ladder]
-            axes.set_title(f"ladder {ladder + 1}: {count} round trips after the burn-in", loc="left")
+            whose = f"{together} walkers" if run.alone else f"ladder {ladder + 1}"
+            axes.set_title(f"{whose}: {trips[ladder]} round trips after the burn-in", loc="left")
         panels[-1].set_xlim(steps[shown][0], steps[-1])
         part = f" (the last {steps[-1] - begin:.0f} of {steps[-1]})" if begin > run.burn_in else ""
         panels[-1].set_xlabel(f"steps{part}")
-        handles = [Line2D([], [], color=colour, label=f"began at the {name} T") for name, (_, colour) in names.items()]
+        handles = [Line2D([], [], color=colour, label=shown_as[walker]) for walker, colour in colours.items()]
         grid = Line2D([], [], color="#BBBBBB", lw=0.5, label="temperatures of the ladder")
         figure.legend(handles=[*handles, grid], loc="outside upper left", ncols=4)
     return figure
@@ -104,11 +113,14 @@ def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
         letter(left, "a")
         temperature_bar(figure, left, data["temperature"])
         between = np.sqrt(run.temperature[1:] * run.temperature[:-1])
-        mean, error = data["acceptance"].values.T
-        right.errorbar(between, mean, np.nan_to_num(error), color=BLACK, marker="o", ls="none", label="accepted swaps")
-        right.plot(
-            between, data["expected_acceptance"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U"
-        )
+        if run.alone:
+            right.plot(between, data["overlap"], color=BLACK, marker="o", ls="none", label="swaps would have")
+        else:
+            dots: dict[str, Any] = {"color": BLACK, "marker": "o", "ls": "none"}
+            points(right, between, data["acceptance"].values, **dots, label="accepted swaps")
+            right.plot(
+                between, data["expected_acceptance"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U"
+            )
         temperature_axis(right, run.temperature, unit)
         right.set(ylim=(0, 1), ylabel="acceptance of neighbours")
         letter(right, "b")
@@ -129,21 +141,44 @@ def flow_figure(data: xarray.Dataset) -> Figure:
         figure = Figure(figsize=(TWO_COLUMNS / 2, 0.4 * TWO_COLUMNS), layout="constrained")
         axes = figure.subplots()
         axes.plot(temperature, np.linspace(0, 1, temperature.size), color=GREY, ls="--", lw=0.8, label="equal steps")
-        for number, share in enumerate(shares):
+        several = len(shares) > 1
+        for number, share in enumerate(shares if several else ()):
             axes.plot(temperature, share, color=BLUE, alpha=0.5, lw=0.7, label="" if number else "each ladder")
-        if len(shares) > 1:
-            mean = np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan)
-            axes.plot(temperature, mean, color=BLACK, marker="o", label="mean of ladders")
+        mean = np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan)
+        axes.plot(temperature, mean, color=BLACK, marker="o", label="mean of ladders" if several else "all walkers")
         temperature_axis(axes, temperature, data["temperature"].attrs["unit"])
         axes.set(ylim=(-0.03, 1.03), ylabel="flow f: share that comes from the top")
         axes.legend(loc="upper left")
     return figure
 
 
+def visits_figure(run: Run, data: xarray.Dataset) -> Figure:
+    """How often each temperature of simulated tempering was visited, and how its weight was learned."""
+    temperature, slots = data["temperature"], data.sizes["slot"]
+    with matplotlib.rc_context(STYLE):
+        figure, panels = canvas(0.4, 1, 2)
+        left, right = panels[0]
+        left.axhline(1.0 / slots, color=GREY, ls="--", lw=0.8, label="even share")
+        points(left, temperature.values, data["visits"].values, color=BLACK, marker="o", ls="none", label="visits")
+        left.plot(temperature, data["expected_visits"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U")
+        temperature_axis(left, temperature.values, temperature.attrs["unit"])
+        left.set(ylabel="share of the draws", ylim=(0, None))
+        left.legend(loc="best")
+        right.axvspan(0, run.burn_in, color=GREY, alpha=0.2, lw=0, label="learned; frozen from here on")
+        learned = data["log_weight_history"].values - data["log_weight"].values
+        for history, colour in zip(learned.T, slot_colours(slots), strict=True):
+            right.plot(data["step"], history, color=colour, lw=0.7)
+        right.set(xlabel="steps", ylabel="weight g - frozen g", xlim=(0, run.steps("draw")[-1]))
+        right.xaxis.set_major_locator(MaxNLocator(4))
+        right.legend(loc="best")
+        temperature_bar(figure, right, temperature)
+    return figure
+
+
 def free_energy_figure(data: xarray.Dataset) -> Figure:
     """<U>, C, β F and S against T, S against U, and the overlap that decides between MBAR and integration."""
     unit, grid = data["temperature"].attrs["unit"], data["temperature"].values
-    ladder, points = data["slot_temperature"].values, (grid.size - 1) // (data.sizes["slot"] - 1)
+    ladder, every = data["slot_temperature"].values, (grid.size - 1) // (data.sizes["slot"] - 1)
     panels_of: list[tuple[str, str]] = [
         ("energy", f"mean loss ⟨U⟩ ({unit})"),
         ("heat_capacity", "heat capacity C ($k_\\mathrm{B}$)"),
@@ -156,9 +191,9 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
         for axes, panel in zip(panels.flat, "abcdef", strict=True):
             letter(axes, panel)
         for axes, (name, label) in zip(panels.flat, panels_of, strict=False):
-            _band(axes, grid, data[name].values, points)
+            _band(axes, grid, data[name].values, every)
             axes.set_ylabel(label)
-        _band(panels[1, 1], data["energy"].values[:, 0], data["entropy"].values, points)
+        _band(panels[1, 1], data["energy"].values[:, 0], data["entropy"].values, every)
         panels[1, 1].set(xlabel=f"mean loss ⟨U⟩ ({unit})", ylabel=panels_of[3][1])
         panels[1, 1].xaxis.set_major_locator(MaxNLocator(4))
         between = np.sqrt(ladder[1:] * ladder[:-1])
@@ -183,8 +218,8 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
     return figure
 
 
-def _band(axes: Axes, x: np.ndarray, values: np.ndarray, points: int) -> None:
+def _band(axes: Axes, x: np.ndarray, values: np.ndarray, every: int) -> None:
     """A curve with its standard error as a band, and a dot at every temperature of the run."""
     mean, error = values.T
     axes.fill_between(x, mean - error, mean + error, color=BLUE, alpha=0.3, lw=0)
-    axes.plot(x, mean, color=BLACK, lw=0.9, marker="o", ms=2.5, markevery=points)
+    axes.plot(x, mean, color=BLACK, lw=0.9, marker="o", ms=2.5, markevery=every)

@@ -137,12 +137,13 @@ def energy_traces_figure(run: Run, data: xarray.Dataset) -> Figure:
         figure = Figure(figsize=(TWO_COLUMNS, 0.5 * TWO_COLUMNS), layout="constrained")
         axes = figure.subplots()
         axes.axvspan(0, run.burn_in, color=GREY, alpha=0.2, lw=0)
+        visit: dict[str, Any] = {"marker": ".", "ms": 1.5, "ls": "none"} if run.alone else {}
         for slot in range(slots):
             start = data["equilibrium_step"].values[slot]
             for trace in energies[:, slot]:
-                axes.plot(steps[thin], trace[thin], color=colours[slot], alpha=0.3, lw=0.7)
+                axes.plot(steps[thin], trace[thin], color=colours[slot], alpha=0.3, lw=0.7, **visit)
                 counts = steps >= start
-                axes.plot(steps[counts][thin], trace[counts][thin], color=colours[slot], lw=0.7)
+                axes.plot(steps[counts][thin], trace[counts][thin], color=colours[slot], lw=0.7, **visit)
         axes.set_xlim(0, steps[-1])
         axes.set_xlabel("steps")
         axes.set_ylabel(f"loss U ({data['energy'].attrs['unit']})")

@@ -20,6 +20,7 @@ LADDER = np.array([1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4])
 
 DIMS = {
     "kinetic_ratio_layer": ("layer",),
+    "log_weight": ("ladder",),
     "parameters": ("parameter",),
     "attention": ("block", "site", "attended"),
 }
