@@ -12,7 +12,7 @@ setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/pip install -q -c constraints.txt -e '.[sample,mpi,test]'
+	.venv/bin/pip install -q -c constraints.txt -e '.[sample,mpi,launch,test]'
 	touch $@
 
 demo: setup

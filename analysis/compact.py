@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,11 +64,3 @@ def _reduced(config: dict[str, Any], d: int, m: int) -> dict[str, Any]:
     for key in ("t_min", "t_max", "slots"):  # the ladder is in sampler.temperatures
         reduced.get("tempering", {}).pop(key, None)
     return reduced
-
-
-def to_toml(config: dict[str, Any], head: str) -> str:
-    """Sections of plain values; JSON writes strings, numbers, lists, true and false as TOML does."""
-    lines = [f"# {head}"]
-    for name, section in config.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
-    return "\n".join(lines) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -99,6 +100,48 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
             references.print_table(loaded, task)
     if not finished:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def launch(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML files, one job each.")],
+    executor: Annotated[Literal["slurm", "local"], typer.Option(help="local: this machine, all jobs at once.")],
+    sweep: Annotated[
+        list[str] | None, typer.Option(metavar="section.key=value,value", help="One job per value; repeat for a grid.")
+    ] = None,
+    overrides: Overrides = None,
+    nodes: Annotated[int, typer.Option(min=1, help="of each job")] = 1,
+    gpus_per_node: Annotated[int, typer.Option(min=0, help="one rank each")] = 0,
+    ranks_per_node: Annotated[int | None, typer.Option(min=1, help="as many as GPUs if absent")] = None,
+    limit: Annotated[str, typer.Option("--time", metavar="[D-]HH:MM:SS", help="of one stay in the queue")] = "24:00:00",
+    partition: Annotated[str | None, typer.Option(help="of Slurm")] = None,
+    sbatch: Annotated[list[str] | None, typer.Option(metavar="name=value", help="Another option of sbatch.")] = None,
+    array_parallelism: Annotated[int, typer.Option(min=1, help="jobs that Slurm runs at once")] = 256,
+    folder: Annotated[Path | None, typer.Option(help="runs/launch-DATE if absent")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the jobs and what they cost at most.")] = False,
+) -> None:
+    """Submit one run per configuration or swept value. Missing reference weights are trained first, in the same job."""
+    from hpc.jobs import Resources, minutes
+    from hpc.launch import Queue
+    from protmpi import campaign, display
+
+    resources = Resources(nodes, ranks_per_node or max(1, gpus_per_node), gpus_per_node, minutes(limit))
+    queue = Queue(executor, array_parallelism, [*(sbatch or []), *([f"partition={partition}"] if partition else [])])
+    target = folder or Path("runs") / f"launch-{time.strftime('%Y%m%d-%H%M%S')}"
+    runs = campaign.members(configs, sweep or [], overrides or [])
+    submitted, cost = campaign.launch(runs, target, queue, resources, dry_run)
+    display.show_launch(submitted, cost, None if dry_run else target)
+
+
+@app.command()
+def jobs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a launch.")], as_json: AsJson = False
+) -> None:
+    """State, progress, time left and GPU-hours of the jobs of a launch."""
+    from protmpi import campaign, display
+
+    rows = campaign.standing(folder)
+    print(json.dumps(rows)) if as_json else display.show_jobs(rows)
 
 
 @app.command()
@@ -235,7 +278,7 @@ def compact(
     """Configuration of the network that is left when elements with gains of about zero go. Train and run it next."""
     from analysis import open_run
     from analysis.compact import compact as reduce
-    from analysis.compact import to_toml
+    from protmpi.config import to_toml
 
     target = out or store.with_name(f"{store.stem}-compact.toml")
     found = reduce(open_run(store), temperature)

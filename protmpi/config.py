@@ -7,6 +7,7 @@ the number of steps) say where, how long and how fast, and never change a draw.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import tomllib
 import types
@@ -216,6 +217,14 @@ def _sections(name: str) -> list[type[BaseModel]]:
         return list(TASKS.values())
     field = Config.model_fields.get(name)
     return [typing.cast(type[BaseModel], field.annotation) if field else Config]
+
+
+def to_toml(config: dict[str, Any], head: str) -> str:
+    """Sections of plain values; JSON writes strings, numbers, lists, true and false as TOML does."""
+    lines = [f"# {head}"]
+    for name, section in config.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+    return "\n".join(lines) + "\n"
 
 
 def explain() -> Iterator[tuple[str, str, str, str, str]]:

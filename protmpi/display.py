@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -18,6 +19,7 @@ from protmpi.store.reader import Store
 
 if TYPE_CHECKING:
     from hpc.devices import Binding
+    from hpc.jobs import Job
     from protmpi.pilot import Pilot
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
@@ -147,6 +149,35 @@ def show_report(report: Report) -> None:
     for finding in report.findings:
         table.add_row(finding.check, f"[{colours[finding.verdict]}]{finding.verdict}[/]", finding.detail)
     console.print(table)
+
+
+def show_launch(jobs: list[Job], cost: str, folder: Path | None) -> None:
+    """The jobs that were submitted, and what they cost at most; without a folder those that would be."""
+    table = Table("job", "runs", "store", box=None, header_style="bold")
+    for job in jobs:
+        table.add_row(job.id or "-", "; ".join(f"protmpi {' '.join(command)}" for command in job.commands), job.store)
+    console = open_console(0)
+    console.print(table)
+    console.print(cost, soft_wrap=True)
+    console.print(f"protmpi jobs {folder}" if folder else "dry run: nothing was written or submitted", soft_wrap=True)
+
+
+def show_jobs(rows: list[dict[str, Any]]) -> None:
+    """How the jobs of a launch stand."""
+    unit = next(key for key in rows[0] if key.endswith("_hours"))
+    table = Table("job", "name", "state", "progress", "ETA", unit.replace("_", "-"), box=None, header_style="bold")
+    for row in rows:
+        left = row["eta_seconds"] if row["state"] == "running" else None
+        done = f"{100 * row['step'] / row['steps']:.0f} %" if row["steps"] else "-"
+        eta = "-" if left is None else str(timedelta(seconds=round(left)))
+        table.add_row(row["job"], row["name"], row["state"], done, eta, f"{row[unit]:,.2f}")
+    console = open_console(0)
+    console.print(table)
+    for row in rows:
+        if row["state"].startswith(("failed", "lost", "timeout", "node_fail", "out_of_memory")):
+            console.print(f"{row['name']} {row['state']}: see the end of {row['log']}", soft_wrap=True)
+    if any(row["state"] not in ("finished", "running", "pending") for row in rows):
+        console.print("A job that has not finished goes on from its last commit when it is launched again.")
 
 
 def summary(store: Store) -> Table:

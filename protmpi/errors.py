@@ -23,6 +23,10 @@ class WorldError(ProtmpiError):
     """The MPI ranks do not form the world that was asked for, or there are more of them than work."""
 
 
+class LaunchError(ProtmpiError):
+    """Jobs cannot be submitted, or the folder of a launch is missing or damaged."""
+
+
 class SamplingError(ProtmpiError):
     """The dynamics cannot go on: a walker left the sphere's reach or became non-finite."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster import ROOT, Cluster, wait_for_commit, why_not
@@ -203,3 +206,28 @@ def test_the_demonstration_gives_the_store_of_mpirun(cluster: Cluster, tmp_path:
     assert cluster.wait(job) == "COMPLETED", cluster.output(job)
     assert Store(tmp_path / "demo.zarr").digest() == Store(demo).digest()
     shutil.rmtree(tmp_path / "demo.zarr")
+
+
+@pytest.mark.slow
+def test_launched_jobs_are_requeued_and_end_with_the_stores_of_a_run_by_hand(
+    cluster: Cluster, config: Path, protmpi: Command, tmp_path: Path
+) -> None:
+    """`protmpi launch` as an array, the signal before the time limit, and `protmpi jobs`, without sacct."""
+    program, steps = Path(sys.executable).with_name("protmpi"), ["--set", "run.steps=300"]
+    cluster.call(program, "launch", config, "--executor", "slurm", "--ranks-per-node=2", "--time=30",
+                 "--folder", tmp_path / "launch", "--sweep", "run.seed=1,2", *steps,
+                 "--set", f"execution.store={tmp_path}/s.zarr")  # fmt: skip
+
+    def standing() -> list[dict[str, Any]]:
+        return list(json.loads(cluster.call(program, "jobs", tmp_path / "launch", "--json")))
+
+    first, second = standing()
+    wait_for_commit(Path(first["store"]))
+    cluster.call("scancel", "--batch", "--signal=USR2", first["job"])
+    for job in (first, second):
+        assert cluster.wait(job["job"]) == "COMPLETED", Path(job["log"]).read_text()
+    assert [cluster.restarts(job["job"]) for job in (first, second)] == [1, 0]
+    assert "SIGUSR1: committed at step" in Path(first["log"]).read_text()
+    assert [(row["state"], row["step"]) for row in standing()] == [("finished", 300)] * 2
+    by_hand = digest(protmpi, config, tmp_path / "hand.zarr", *steps, "--set", "run.seed=1")
+    assert Store(first["store"]).digest() == by_hand != Store(second["store"]).digest()

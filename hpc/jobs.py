@@ -1,0 +1,168 @@
+"""The folder of a launch: which jobs there are and what became of each. Reads the queue and text files, no pickle.
+
+    FOLDER/jobs.json        the jobs, their resources, version of the code; written when all are submitted
+    FOLDER/code.diff        what the checkout differed by from its last commit
+    FOLDER/NAME.toml        configuration of a job in full: what it runs
+    FOLDER/NAME.lives       a line whenever the job starts or ends: it may live several times
+    FOLDER/log/             output of the jobs, and submitit's own files
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hpc.stop import EXIT_INTERRUPTED
+from protmpi.errors import LaunchError
+
+INDEX = "jobs.json"
+WAITING = {"pending", "running", "completing", "configuring", "suspended", "requeued", "requeue_hold", "stopped"}
+"""What the queue says of a job that has not ended for good."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each job gets."""
+
+    nodes: int
+    ranks_per_node: int
+    gpus_per_node: int
+    minutes: int
+
+    @property
+    def unit(self) -> str:
+        """What is paid for: GPUs where there are any, else cores."""
+        return "GPU" if self.gpus_per_node else "core"
+
+    @property
+    def units(self) -> int:
+        return self.nodes * (self.gpus_per_node or self.ranks_per_node)
+
+    def cost(self, jobs: int) -> str:
+        """The most that some jobs cost before their time limit."""
+        hours = self.minutes / 60
+        return (f"jobs: {jobs}, each {self.units} {self.unit}{'s' * (self.units > 1)} x {hours:.3g} h: at most "
+                f"{jobs * self.units * hours:,.4g} {self.unit}-hours until the time limit, at which an unfinished job "
+                "commits and goes back into the queue")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submitted job; `id` is Slurm's, or a process of this machine."""
+
+    id: str
+    name: str
+    commands: list[list[str]]
+    """Arguments of protmpi, one command after the other."""
+    store: str
+
+    def lives(self, folder: Path) -> Path:
+        """Where it notes when it starts and ends."""
+        return (folder / f"{self.name}.lives").absolute()
+
+    def log(self, folder: Path) -> Path:
+        """Where its output goes."""
+        return folder / "log" / f"{self.id}_0_log.out"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """All jobs of one launch."""
+
+    executor: str
+    resources: Resources
+    code: dict[str, str]
+    jobs: list[Job]
+
+    def write(self, folder: Path) -> None:
+        (folder / INDEX).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Launch:
+        """Raises LaunchError where the folder holds none."""
+        try:
+            found = json.loads((folder / INDEX).read_text())
+            return cls(found["executor"], Resources(**found["resources"]), found["code"],
+                       [Job(**job) for job in found["jobs"]])  # fmt: skip
+        except (FileNotFoundError, NotADirectoryError):
+            raise LaunchError(f"{folder}: no {INDEX} here; give the folder that `protmpi launch` printed") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LaunchError(f"{folder / INDEX}: damaged ({error})") from None
+
+    def queue(self) -> dict[str, str] | None:
+        """What Slurm, or the table of processes, still knows of each job; None where there is no squeue to ask."""
+        if self.executor == "local":
+            return {job.id: "running" for job in self.jobs if _lives(job.id)}
+        if shutil.which("squeue") is None:
+            return None
+        wanted = ",".join(sorted({job.id.partition("_")[0] for job in self.jobs}))
+        done = subprocess.run(
+            ["squeue", "--noheader", "--array", "--states=all", f"--jobs={wanted}", "--format=%i %T"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return {words[0]: words[1].lower() for line in done.stdout.splitlines() if len(words := line.split()) == 2}
+
+
+def minutes(limit: str) -> int:
+    """A time limit as Slurm writes it, [D-]HH:MM:SS or whole minutes. Raises LaunchError."""
+    if limit.isdigit() and int(limit) > 0:
+        return int(limit)
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", limit)
+    days, hours, whole, _ = map(int, found.groups("0")) if found else (0, 0, 0, 0)
+    total = (24 * days + hours) * 60 + whole
+    if total < 1:
+        raise LaunchError(f"--time {limit}: write [D-]HH:MM:SS or minutes, at least one")
+    return total
+
+
+def note(lives: Path, **event: float | int) -> None:
+    """Add a line: when a job `began`, or `ended` and with which `status`."""
+    with lives.open("a") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+def read_lives(lives: Path) -> list[dict[str, Any]]:
+    """The lines of a job, none where it has not started."""
+    try:
+        return [json.loads(line) for line in lives.read_text().splitlines()]
+    except (OSError, ValueError):
+        return []
+
+
+def state(lives: list[dict[str, Any]], queued: str | None, blind: bool = False) -> str:
+    """One or two words, from the notes of a job and what the queue says of it; `blind` where nobody can be asked.
+
+    A job that the queue does not know any more and that left no note was killed without a word, as by the loss of its
+    node.
+    """
+    last = lives[-1] if lives else {}
+    status = last.get("status")
+    if status is not None and status != EXIT_INTERRUPTED:
+        return f"failed ({status})" if status else "finished"
+    if queued in WAITING:
+        return queued or ""
+    if status is not None:
+        return "stopped"
+    return queued or (("started" if last else "submitted") if blind else "lost")
+
+
+def seconds(lives: list[dict[str, Any]], last_heard: float) -> float:
+    """How long a job ran, all its lives together. Of those that were killed without a note only the last one counts."""
+    total = 0.0
+    for event, following in itertools.pairwise([*lives, {"ended": last_heard}]):
+        if "began" in event and "ended" in following:
+            total += max(0.0, following["ended"] - event["began"])
+    return total
+
+
+def _lives(pid: str) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False

@@ -1,0 +1,191 @@
+"""Submit jobs through submitit: command lines that a user could type, on ranks that slurm/common.sh starts.
+
+Before the time limit Slurm signals the job's own process, never the ranks. submitit then calls `Work.checkpoint`, which
+passes the signal on, waits until all ranks have committed and ended, and lets submitit put the job back into the queue.
+The ranks agree in their own loop on when to stop: no signal handler does a collective.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from hpc.jobs import Job, Launch, Resources, note
+from hpc.stop import EXIT_INTERRUPTED
+from protmpi.errors import LaunchError
+
+ROOT = Path(__file__).parents[1]
+ON_RANKS = 'source "$0/slurm/common.sh" && on_ranks "$@"'
+COMMIT_TIME = 120  # seconds between the signal and the time limit, as in slurm/*.sh
+LIVES = 10_000  # time limits that submitit lets a job see; hpc.restarts ends those that bring nothing
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Where jobs are submitted to."""
+
+    executor: Literal["slurm", "local"]
+    array_parallelism: int
+    """Jobs of one launch that Slurm runs at once."""
+    options: list[str]
+    """Further options of sbatch, as partition=gpu or account=NAME."""
+
+    def check(self, jobs: int, resources: Resources) -> None:
+        """Raises LaunchError where these jobs cannot be submitted from this machine."""
+        for option in self.options:
+            if not re.fullmatch(r"[a-z][a-z-]*(=.+)?", option):
+                raise LaunchError(f"--sbatch {option}: write name=value, for example --sbatch account=NAME")
+        if not (ROOT / "slurm" / "common.sh").exists():
+            raise LaunchError(f"no slurm/common.sh in {ROOT}: install protmpi from its checkout (pip install -e)")
+        if self.executor == "slurm":
+            if shutil.which("sbatch") is None or shutil.which("srun") is None:
+                raise LaunchError("--executor slurm: no sbatch on this machine; log in to the cluster, or take local")
+            return
+        cores, ranks = len(os.sched_getaffinity(0)), jobs * resources.ranks_per_node
+        if resources.nodes > 1:
+            raise LaunchError(f"--nodes: {resources.nodes}, but --executor local has this machine alone")
+        if ranks > cores:
+            raise LaunchError(f"--executor local: {jobs} jobs of {resources.ranks_per_node} ranks would start at once "
+                              f"on {cores} cores; launch fewer, or use slurm")  # fmt: skip
+        if resources.ranks_per_node > 1 and _mpirun() is None:
+            raise LaunchError("--executor local: no mpirun found; pip install 'protmpi[mpi]', or take one rank")
+
+    def parameters(self, resources: Resources) -> dict[str, Any]:
+        """As submitit wants them."""
+        common = {"timeout_min": resources.minutes, "nodes": resources.nodes, "name": "protmpi",
+                  "stderr_to_stdout": True}  # fmt: skip
+        if self.executor == "local":  # where submitit starts one process, and that process mpirun
+            return {**common, "tasks_per_node": 1, "gpus_per_node": resources.gpus_per_node}
+        from submitit import JobEnvironment
+
+        batch = {"signal": f"B:{JobEnvironment.USR_SIG}@{COMMIT_TIME}", "requeue": True}
+        for option in self.options:
+            name, equals, value = option.partition("=")
+            batch[name] = value if equals else True
+        found = {**common, "tasks_per_node": resources.ranks_per_node, "cpus_per_task": 1, "slurm_use_srun": False,
+                 "slurm_array_parallelism": self.array_parallelism, "slurm_additional_parameters": batch}  # fmt: skip
+        return {**found, "gpus_per_node": resources.gpus_per_node} if resources.gpus_per_node else found
+
+    def launcher(self, resources: Resources) -> str | None:
+        """How ranks are started where PROTMPI_LAUNCHER does not say it; None leaves it to slurm/common.sh."""
+        if self.executor == "slurm":
+            return None
+        return "env" if resources.ranks_per_node == 1 else f"{_mpirun()} -n {resources.ranks_per_node} --bind-to none"
+
+
+class Work:
+    """What submitit pickles and calls in the job. `checkpoint` is its hook for a job that has to make room."""
+
+    def __init__(self, commands: list[list[str]], lives: Path, launcher: str | None) -> None:
+        self.commands, self.lives, self.launcher = commands, lives, launcher
+        self._child: int | None = None
+
+    def __call__(self) -> None:
+        note(self.lives, began=time.time())
+        signal.signal(signal.SIGTERM, lambda *_: self._ask_to_commit())  # submitit would ignore it
+        for command in self.commands:
+            status = self._on_ranks(command)
+            if status:
+                note(self.lives, ended=time.time(), status=status)
+                raise LaunchError(f"protmpi {' '.join(command)} ended with status {status}")
+        note(self.lives, ended=time.time(), status=0)
+
+    def checkpoint(self) -> Any:
+        """What submitit is to start again, when protmpi has committed and ended. Runs in submitit's signal handler."""
+        from submitit.helpers import DelayedSubmission
+
+        self._ask_to_commit()
+        if self._child is not None:
+            with suppress(ChildProcessError):  # `_on_ranks` collects it, or has done so already
+                os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
+        note(self.lives, ended=time.time(), status=EXIT_INTERRUPTED)
+        return DelayedSubmission(Work(self.commands, self.lives, self.launcher))
+
+    def _ask_to_commit(self) -> None:
+        if self._child is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGUSR1)  # slurm/common.sh repeats it until the run has ended
+
+    def _on_ranks(self, command: list[str]) -> int:
+        """Exit status of `protmpi COMMAND` on all ranks of the job."""
+        settings = {"PROTMPI_VENV": sys.prefix, "PROTMPI_REQUEUE": "0"}
+        if self.launcher and "PROTMPI_LAUNCHER" not in os.environ:
+            settings["PROTMPI_LAUNCHER"] = self.launcher
+        process = subprocess.Popen(["bash", "-c", ON_RANKS, str(ROOT), *command], env={**os.environ, **settings})
+        self._child = process.pid
+        try:
+            while process.poll() is None:
+                time.sleep(0.2)  # not wait(): the signal handler waits for the same process
+        except (OSError, subprocess.SubprocessError) as error:  # of submitit's call of scontrol, in the handler
+            raise LaunchError(f"committed and not requeued ({error}): launch again to go on") from None
+        self._child = None
+        return process.returncode
+
+
+def submit(folder: Path, jobs: list[Job], queue: Queue, resources: Resources) -> Launch:
+    """Submit all jobs, under Slurm several as one array, with their logs in `folder`; the same with their ids.
+
+    Raises LaunchError without submitit, or when Slurm refuses.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise LaunchError("launch needs submitit: pip install -c constraints.txt -e '.[launch]'") from None
+    code = code_version(folder)
+    # Slurm signals the job's first process: let that be submitit's, no shell
+    slurm = {"slurm_python": f"exec {shlex.quote(sys.executable)}", "slurm_max_num_timeout": LIVES}
+    runs = submitit.AutoExecutor(folder / "log", queue.executor, **(slurm if queue.executor == "slurm" else {}))
+    runs.update_parameters(**queue.parameters(resources))
+    try:
+        with _without_terminal(), runs.batch():
+            submitted = [runs.submit(Work(job.commands, job.lives(folder), queue.launcher(resources))) for job in jobs]
+    except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
+        raise LaunchError(f"sbatch refused: {' '.join(str(error).split())}") from None
+    done = [Job(str(handle.job_id), job.name, job.commands, job.store)
+            for handle, job in zip(submitted, jobs, strict=True)]  # fmt: skip
+    return Launch(queue.executor, resources, code, done)
+
+
+def code_version(folder: Path) -> dict[str, str]:
+    """Version of the package and, in a checkout, its commit; what differs from that is written to `code.diff`."""
+    version = {"version": metadata.version("protmpi")}
+    git = ["git", "-C", str(ROOT)]
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        return version
+    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    diff = subprocess.run([*git, "diff", "HEAD"], capture_output=True, check=False)
+    if diff.stdout:
+        (folder / "code.diff").write_bytes(diff.stdout)
+    return {**version, "commit": commit.stdout.strip() + ("+" if diff.stdout else "")}
+
+
+@contextmanager
+def _without_terminal() -> Iterator[None]:
+    """What is started in here goes on without this terminal, and keeps no pipe of it open."""
+    streams = (0, 1, 2)
+    kept, null = [os.dup(stream) for stream in streams], os.open(os.devnull, os.O_RDWR)
+    try:
+        for stream in streams:
+            os.dup2(null, stream)
+        yield
+    finally:
+        for stream, old in zip(streams, kept, strict=True):
+            os.dup2(old, stream)
+            os.close(old)
+        os.close(null)
+
+
+def _mpirun() -> str | None:
+    return shutil.which("mpirun", path=f"{sys.prefix}/bin:{os.environ.get('PATH', '')}")
