@@ -10,7 +10,8 @@ During burn-in each walker looks for it on its own:
    which U still drifts say nothing and are repeated;
 3. from 2 on rho stays below collective_tolerance / kappa, where kappa tells how collective the mini-batch noise is: its
    strongest directions are too hot by about rho kappa (twice that in the single scheme), unseen by the kinetic
-   temperature (`noise.noise_correlation`);
+   temperature (`noise.noise_correlation`). The climb may pass this by AHEAD, not more: directions without noise are too
+   cold by rho (twice that in the single scheme), and the slowest of them would not warm up within the burn-in;
 4. rho is frozen: the rest of the burn-in and all measured draws have it.
 A burn-in that is too short ends the search early: `stage` then says how far it came.
 """
@@ -30,6 +31,7 @@ SETTLE = 10  # looks that a fresh rho is given before they count
 POINTS = 64  # full-batch energies of a comparison window, of which the second half counts
 CLIMB, FULL, HALF = 0.3, 0.1, 0.2  # shares of the burn-in: all of the climb, a window at rho, one at half the step
 LIMIT = 3.0  # standard errors
+AHEAD = 10.0  # of what the correlation of the noise allows, that the climb may take
 
 STAGES = ("climb", "at rho", "at half the step", "frozen", "frozen before it was compared")
 
@@ -84,9 +86,8 @@ class Search:
             self.stage, self.rho = 4, self.low or self.rho
 
     def limit(self) -> None:
-        """After the climb, keep rho below what the correlation of the noise allows."""
-        if self.stage > 0:
-            self.rho = min(self.rho, self.collective)
+        """Keep rho below what the correlation of the noise allows, in the climb below AHEAD times that."""
+        self.rho = min(self.rho, self.collective * (1.0 if self.stage > 0 else AHEAD))
 
     def _begin(self, step: int, stage: int, rho: float) -> None:
         self.stage, self.rho, self.since = stage, rho, step

@@ -74,6 +74,17 @@ def test_a_lost_walker_is_called_back() -> None:
     assert FIRST < search.rho <= 0.002
 
 
+def test_correlated_noise_holds_rho_down_and_lets_the_climb_go_ahead_by_ten() -> None:
+    search = Search(BUDGET, TICK, TOLERANCE, largest=0.3, spread=0.01, collective=1e-3)
+    climbed, later = [], []
+    for step in range(TICK, BUDGET + 1, TICK):
+        search.tell(step, 1.0, 1.5 if search.wants_energy(step) else np.nan)
+        search.limit()
+        (later if search.stage else climbed).append(search.rho)
+    assert max(climbed) == pytest.approx(1e-2)
+    assert max(later) == pytest.approx(1e-3)
+
+
 def test_the_search_goes_on_from_its_array() -> None:
     whole, pieces = (walk(lambda rho: 0.4 * rho, lambda rho: 0.1 * rho, interrupt=i) for i in (False, True))
     np.testing.assert_array_equal(whole.to_array(), pieces.to_array())
