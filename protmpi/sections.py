@@ -154,6 +154,12 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of initial weights, mini-batches and dropout")
 
     @model_validator(mode="after")
+    def _curve_has_a_point(self) -> TrainConfig:
+        if self.max_epochs < self.eval_every:
+            raise ValueError(f"max_epochs: {self.max_epochs} is below eval_every = {self.eval_every}")
+        return self
+
+    @model_validator(mode="after")
     def _some_epoch_is_evaluated(self) -> TrainConfig:
         if self.eval_every > self.max_epochs:
             raise ValueError(f"eval_every: {self.eval_every} is above max_epochs = {self.max_epochs}: "
