@@ -38,7 +38,7 @@ def test_no_committed_row_is_lost_by_kills_at_random_times(folder: Path) -> None
         before = records(store)
         running = Running(sample(store, *LONGER), RANKS)
         if kills < KILLS:
-            time.sleep(chance.uniform(0, duration / 2))
+            time.sleep(chance.uniform(0, duration / 4))
             victims = chance.choice([[0], [1], [0, 1]])
             for victim in victims:  # one that has ended is still there to be waited for
                 os.kill(running.pids[victim], signal.SIGKILL)
