@@ -42,7 +42,7 @@ gallery: setup
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest
 
-# A kill at every moment of a short run, and a hundred at random times of a longer one: half an hour on two cores.
+# A kill at every moment of a short run, some 1,700 of about a second each, and a hundred at random times of a longer one.
 kills: setup
 	PROTMPI_KILLS=all .venv/bin/python -m pytest -s tests/faults/test_kill_points.py tests/faults/test_kills.py
 
