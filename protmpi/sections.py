@@ -159,13 +159,6 @@ class TrainConfig(Section):
             raise ValueError(f"max_epochs: {self.max_epochs} is below eval_every = {self.eval_every}")
         return self
 
-    @model_validator(mode="after")
-    def _some_epoch_is_evaluated(self) -> TrainConfig:
-        if self.eval_every > self.max_epochs:
-            raise ValueError(f"eval_every: {self.eval_every} is above max_epochs = {self.max_epochs}: "
-                             "no epoch would be evaluated")  # fmt: skip
-        return self
-
 
 class SamplerConfig(Section):
     """The sampler: pseudo-Langevin, masses and noise from the mini-batch gradient, or hybrid Monte Carlo."""
