@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -56,6 +60,9 @@ class Report:
 
 def examine(device: Literal["auto", "cpu", "cuda"], threads: int | str, store: Path) -> Report:
     """Everything there is to check for a run that writes `store`. Collective among the ranks that found each other."""
+    container = _container()
+    if container.verdict == ERROR:  # MPI would end this process with a message that helps nobody
+        return Report([], [container])
     try:
         world, meeting = connect(), None
     except WorldError as error:
@@ -64,7 +71,7 @@ def examine(device: Literal["auto", "cpu", "cuda"], threads: int | str, store: P
         places = world.allgather(together(world, lambda: bind(world, device, threads)))
     except WorldError as error:
         return Report([], [meeting or _world(world), Finding("devices", ERROR, str(error))])
-    findings = [meeting or _world(world), _library(world), _programs(world), *essentials(places),
+    findings = [meeting or _world(world), container, _library(world), _programs(world), *essentials(places),
                 _clocks(world), _file_system(world, store), _room(world, store), _time_left()]  # fmt: skip
     return Report(places, findings)
 
@@ -79,6 +86,29 @@ def require(findings: list[Finding]) -> None:
     for finding in findings:
         if finding.verdict == ERROR:
             raise WorldError(f"{finding.check}: {finding.detail}; `protmpi doctor` tells more")
+
+
+def _container(environment: Mapping[str, str] = os.environ) -> Finding:
+    """Whether an mpirun outside of a container and the MPI library inside are of one series, before MPI starts."""
+    image = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
+    if not image:
+        return Finding("container", PASS, "none")
+    outside = environment.get("OMPI_VERSION", "")  # mpirun of Open MPI tells it from 5.0 on
+    inside = _library_version(environment) if outside else ""
+    series = re.search(r"Open MPI v(\d+)", inside)
+    if series and series[1] != outside.partition(".")[0]:
+        return Finding("container", ERROR, f"mpirun outside is Open MPI {outside}, {image} has {inside}: their ranks "
+                       "cannot meet; use srun --mpi=pmix, an mpirun of the same series, or the mpirun in the image: "
+                       "apptainer exec IMAGE mpirun")  # fmt: skip
+    return Finding("container", PASS, Path(image).name)
+
+
+def _library_version(environment: Mapping[str, str]) -> str:
+    """What the MPI library says of itself, asked without starting it; "" without one."""
+    question = ("import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
+                "print(MPI.Get_library_version().split(',')[0])")  # fmt: skip
+    asked = subprocess.run([sys.executable, "-c", question], env=dict(environment), capture_output=True, text=True)
+    return asked.stdout.strip()
 
 
 def _world(world: World) -> Finding:

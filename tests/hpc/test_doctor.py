@@ -62,6 +62,28 @@ def test_ranks_of_different_programs_libraries_and_clocks_are_told() -> None:
     assert doctor._clocks(Ranks(lambda clock: clock - 60)).verdict == WARN
 
 
+@pytest.mark.parametrize(
+    ("outside", "inside", "verdict"),
+    [
+        ("5.0.11", "Open MPI v4.1.4", ERROR),
+        ("5.0.11", "Open MPI v5.0.3", PASS),
+        ("", "Open MPI v4.1.4", PASS),  # mpirun of the image itself, srun, or a series before 5
+        ("5.0.11", "", PASS),  # no MPI inside: the world will tell
+    ],
+)
+def test_mpirun_outside_of_a_container_and_the_library_inside(
+    outside: str, inside: str, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_library_version", lambda environment: inside)
+    assert doctor._container({"OMPI_VERSION": outside, "APPTAINER_CONTAINER": "/images/p.sif"}).verdict == verdict
+    assert doctor._container({"OMPI_VERSION": outside}).verdict == PASS
+
+
+def test_the_library_is_asked_without_being_started() -> None:
+    assert "MPI" in doctor._library_version(os.environ)
+    assert doctor._library_version({"MPI4PY_MPIABI": "none"}) == ""
+
+
 def test_a_folder_that_other_ranks_do_not_see_is_an_error(tmp_path: Path) -> None:
     store = tmp_path / "runs" / "s.zarr"
     assert doctor._file_system(OneRank(), store).verdict == PASS
@@ -80,8 +102,8 @@ def test_doctor_under_mpirun_shows_every_rank_and_every_check(protmpi: Command) 
     assert [place["local_rank"] for place in found["ranks"]] == [0, 1]
     checks = {finding["check"]: finding["detail"] for finding in found["findings"]}
     assert checks["world"] == "2 ranks on 1 host"
-    assert list(checks) == ["world", "MPI library", "versions", "devices", "threads", "clocks", "file system", "room",
-                            "time"]  # fmt: skip
+    assert list(checks) == ["world", "container", "MPI library", "versions", "devices", "threads", "clocks",
+                            "file system", "room", "time"]  # fmt: skip
 
 
 def test_processes_that_each_believe_they_are_rank_0_of_1_are_an_error(protmpi: Command, tmp_path: Path) -> None:

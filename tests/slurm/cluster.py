@@ -17,7 +17,7 @@ from commands import mpi_environment
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
-LIMIT = 240.0  # seconds: far above what any job here needs
+LIMIT = 600.0  # seconds: far above what any job here needs, on a busy machine too
 SETTINGS = {"PROTMPI_LAUNCHER", "PROTMPI_CONTAINER", "PROTMPI_VENV", "PROTMPI_HOME", "PROTMPI_REQUEUE"}
 
 
