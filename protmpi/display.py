@@ -155,7 +155,7 @@ def show_launch(jobs: list[Job], cost: str, folder: Path | None) -> None:
     """The jobs that were submitted, and what they cost at most; without a folder those that would be."""
     table = Table("job", "runs", "store", box=None, header_style="bold")
     for job in jobs:
-        table.add_row(job.id or "-", "; ".join(f"protmpi {' '.join(command)}" for command in job.commands), job.store)
+        table.add_row(job.id or "-", "\n".join(f"protmpi {' '.join(command)}" for command in job.commands), job.store)
     console = open_console(0)
     console.print(table)
     console.print(cost, soft_wrap=True)
