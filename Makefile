@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery test kills lint kspin yardstick tempering
+.PHONY: setup demo gallery test kills lint kspin yardstick tempering container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -80,3 +80,11 @@ tempering: setup
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr
+
+# Images for `apptainer exec` (docs/clusters.md), built and tested as root; each takes some minutes.
+
+APPTAINER ?= apptainer
+container-cpu container-cuda: container-%: setup
+	containers/prepare.sh $*
+	$(APPTAINER) build --force --build-arg version=$(shell git describe --always --dirty) \
+	  protmpi-$*.sif containers/protmpi-$*.def
