@@ -20,7 +20,7 @@ fi
 # on_ranks ARGUMENTS...: protmpi on every rank of the allocation. Returns when it has finished; ends the job with its
 # status where it failed, and puts the job back into the queue where it was stopped early.
 on_ranks() {
-  local launcher child status
+  local launcher child status signalled
   read -ra launcher <<<"${PROTMPI_LAUNCHER:-srun --mpi=pmix}"
   if [ "${launcher[0]}" = srun ]; then
     # a rank that dies takes the others along within a minute; srun does not inherit --cpus-per-task by itself
@@ -32,9 +32,11 @@ on_ranks() {
   # processes that wait for a message must not burn the cores of those that compute
   OMPI_MCA_mpi_yield_when_idle=1 "${launcher[@]}" "${inside[@]}" "${programs}protmpi" "$@" &
   child=$!
-  trap 'while kill -USR1 $child; do sleep 2; done 2>/dev/null &' USR1 TERM
+  trap 'signalled=1; while kill -USR1 $child; do sleep 2; done 2>/dev/null &' USR1 TERM
   # wait returns early when a signal comes in: wait again until the launcher itself has ended
-  while kill -0 $child 2>/dev/null; do
+  signalled=1
+  while [ $signalled = 1 ]; do
+    signalled=0
     wait $child
     status=$?
   done
