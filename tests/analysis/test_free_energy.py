@@ -13,6 +13,7 @@ from synthetic import BURN_IN_DRAWS, ar1, write_store
 from test_analysis_cli import refuse_constant, run_program
 
 from analysis import open_run
+from analysis.compare import compare
 from analysis.free_energy import POINTS, Method, free_energy, reweighted, sem
 from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot
 from analysis.run import Run
@@ -131,6 +132,18 @@ def test_a_ladder_in_another_unit_shows_in_the_ratio_of_histograms(tmp_path: Pat
         ratio, error = data["histogram_ratio"].values.T
         assert np.abs((ratio - factor) / error).max() < 3.5
         assert (np.abs(data["consistency"].values).max() > SIGNIFICANT) == (factor > 1)
+
+
+def test_ladders_that_abut_join_at_the_temperature_of_both(tmp_path: Path) -> None:
+    """β F of the upper ladder goes on where the lower one ends; a top that is not the other's bottom shows there."""
+    lower, upper = np.geomspace(1e-4, 2e-4, 4), np.geomspace(2e-4, 5e-4, 5)
+    first, second = harmonic_run(tmp_path, lower, 11), harmonic_run(tmp_path, upper, 12)
+    assert [d.verdict for d in compare(first, second)] == ["equal"] * 2  # energy and heat capacity at 2e-4 alone
+    (below, error), (above, more) = (free_energy(run)["free_energy"].values[-1] for run in (first, second))
+    expected = truth(np.array([1e-4, 5e-4]))["free_energy"][-1]
+    assert abs(below + above - expected) < 3.0 * np.hypot(error, more) < 0.01 * abs(expected)
+    hotter = harmonic_run(tmp_path, 1.2 * upper, 13, given=upper)
+    assert "differ" in [d.verdict for d in compare(first, hotter)]
 
 
 def test_one_temperature_is_refused(tmp_path: Path) -> None:
