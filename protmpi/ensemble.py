@@ -28,7 +28,7 @@ class Ensemble:
 
     def _block(self, walkers: range, device: str) -> Block[Any]:
         plan = self.plan
-        start = torch.from_numpy(np.stack([plan.start(walker) for walker in walkers])).to(device)
+        start = torch.tensor(np.stack([plan.start(walker) for walker in walkers]), device=device)
         temperatures = np.array([plan.temperature(walker) for walker in walkers])
         return sampling.build(walkers, start, temperatures, plan.task, plan.config.sampler, plan.config.run.seed)
 

@@ -163,7 +163,7 @@ class Plan:
         import torch
 
         parameters = getattr(self.weights, name)
-        w = torch.from_numpy(parameters).to(self.task.device)
+        w = torch.tensor(parameters, device=self.task.device)
         sampler = self.config.sampler
         regulariser = Regulariser(sampler.lamda, sampler.gamma, start=w)  # at no distance from its own tether
         observables = {

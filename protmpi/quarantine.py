@@ -78,7 +78,7 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
     start, temperature = arrays.pop("start"), arrays.pop("temperature")
     if start.shape != (1, task.layout.size):
         raise DataError(f"{path}: start has shape {start.shape}, the network has {task.layout.size} parameters")
-    block = sampling.build([walker], torch.from_numpy(start).to(device), temperature, task, config.sampler,
+    block = sampling.build([walker], torch.tensor(start, device=device), temperature, task, config.sampler,
                            config.run.seed)  # fmt: skip
     try:
         block.restore(last_good, arrays)

@@ -66,7 +66,7 @@ def print_table(config: Config, task: Task) -> None:
     found = weights.load(config.train.file, config, task)
     table = Table("weights", "epoch", "|w|²", "U train", "U val", "error train", "error val", box=None)
     for name, parameters, epochs in (("ES", found.es, found.es_epoch), ("OT", found.ot, found.ot_epoch)):
-        values = task.draw_observables(torch.from_numpy(parameters).to(task.device))
+        values = task.draw_observables(torch.tensor(parameters, device=task.device))
         for row, w in enumerate(parameters):
             columns = ("energy", "val_energy", "train_error", "val_error")
             table.add_row(f"{name} {row + 1}", str(epochs[row]), f"{np.sum(w.astype(np.float64) ** 2):.1f}",

@@ -173,7 +173,9 @@ class Block(ABC, Generic[S]):
         return np.asarray(found.cpu().numpy())
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.start)
+        # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every
+        # one of its own at a multiple of 64 bytes, numpy somewhere else in every process
+        return torch.tensor(array, dtype=self.start.dtype, device=self.start.device)
 
 
 def _column(x: Tensor) -> np.ndarray:

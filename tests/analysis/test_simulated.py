@@ -146,9 +146,7 @@ def test_visits_are_joined_walker_after_walker() -> None:
     assert joined(rows).tolist() == [[1.0, 2.0, 3.0]]
 
 
-def test_program(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_program(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     store = run.store.path
     assert run_program(monkeypatch, "tempering", store, "--json") == 0
     tree = json.loads(capsys.readouterr().out, parse_constant=refuse_constant)

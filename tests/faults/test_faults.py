@@ -156,9 +156,7 @@ def test_the_state_of_another_version_is_said_in_one_line(store: Path) -> None:
     assert "streak has shape (3,) and type int32, not () and int64" in refusal(finish(store, LONG))
 
 
-def test_a_clock_that_goes_backwards_changes_nothing(
-    folder: Path, whole: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_goes_backwards_changes_nothing(folder: Path, whole: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backwards, began = itertools.count(), time.time()
     with monkeypatch.context() as patched:
         patched.setattr(time, "time", lambda: began - 3600.0 * next(backwards))
@@ -272,5 +270,3 @@ def test_another_way_of_running_is_taken(store: Path, whole: str) -> None:
     """More steps, another number of ranks, a wall time, another share of walkers that may be lost."""
     assert [o.status for o in finish(store, LONG, 2, "execution.wall_time=1000", "run.max_lost=0.9")] == [0, 0]
     assert look(store)[0] == whole
-
-

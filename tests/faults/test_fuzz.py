@@ -200,7 +200,9 @@ def _consolidated(change: dict[str, object]) -> Callable[[dict[str, dict]], None
     ],
 )
 def test_absurd_metadata_of_a_store_is_one_line(
-    folder: Path, original: Path, harm: Callable[[dict[str, dict]], None]  # type: ignore[type-arg]
+    folder: Path,
+    original: Path,
+    harm: Callable[[dict[str, dict]], None],  # type: ignore[type-arg]
 ) -> None:
     store = folder / "store.zarr"
     shutil.copytree(original, store)

@@ -11,7 +11,8 @@ import torch
 from commands import Command, digest
 from test_run import CONFIG
 
-from protmpi.blocks import fastest
+from protmpi.blocks import block_size, fastest
+from protmpi.config import parse
 from protmpi.store.reader import Store
 
 
@@ -39,10 +40,17 @@ def test_blocks_grow_while_that_makes_a_walker_cheaper(fixed: float, each: float
     assert fastest(Clockwork(fixed, each), 4, most) == size  # type: ignore[arg-type]
 
 
-def test_the_size_of_a_block_changes_no_bit_on_a_cpu(protmpi: Command, tmp_path: Path, small_data_file: Path) -> None:
+def test_the_size_of_a_block_changes_no_bit_of_a_transformer_on_a_cpu(
+    protmpi: Command, tmp_path: Path, small_data_file: Path
+) -> None:
     config = tmp_path / "small.toml"
     config.write_text(CONFIG.format(data=small_data_file, folder=tmp_path, scheme="single"))
     found = {size: digest(protmpi, config, tmp_path / f"{size}.zarr", "--set", f"run.walkers_per_block={size}")
-             for size in (1, 3, '"auto"')}  # fmt: skip
+             for size in (1, 3)}  # fmt: skip
     assert len(set(found.values())) == 1
     assert Store(tmp_path / "3.zarr").attributes["walkers_per_block"] == 3
+
+
+def test_auto_takes_walkers_one_by_one_on_a_cpu() -> None:
+    """The answer of `fastest` depends on the moment and on the number of ranks; here bits must not."""
+    assert block_size(parse({"sampler": {"walkers_per_temperature": 8}}, "test"), Clockwork(0.004, 0.0), 1) == 1  # type: ignore[arg-type]

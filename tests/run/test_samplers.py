@@ -19,6 +19,7 @@ from protmpi.plan import Plan
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.noise import noise_share
 from protmpi.store.reader import Store
+from protmpi.tasks.kspin import KSpin
 
 CONFIG = """
 [data]
@@ -201,6 +202,22 @@ def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> No
     assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
     assert torch.equal(blocks(150).position, blocks(100, 50).position)
     assert torch.equal(blocks(150).position, blocks(60, 40, 50).position)
+
+
+def test_arrays_begin_where_torch_puts_them(tmp_path: Path) -> None:
+    """The last bit of a small matrix product depends on where its factors begin: the same address modulo 64 always."""
+    odd = np.zeros(4 * 90 + 16, dtype=np.float32)
+    shifted = odd[(-odd.ctypes.data // 4) % 16 + 1 :][:84][None]  # begins 4 bytes after a multiple of 64
+    assert shifted.ctypes.data % 64 == 4
+    config = load(write(tmp_path))
+    task = tasks.build(config)
+    ensemble = Ensemble(Plan.of(config, task, 1), range(1), "cpu")
+    (block,) = ensemble._blocks
+    assert isinstance(task, KSpin)
+    ours = [*(spins.x for spins in task.sets.values()), block.start, block._tensor(shifted)]
+    assert [array.data_ptr() % 64 for array in ours] == [0] * len(ours)
+    twin = torch.from_numpy(shifted)
+    assert twin.data_ptr() % 64 == 4
 
 
 def test_too_many_lost_walkers_end_the_run(protmpi: Command, tmp_path: Path) -> None:
