@@ -314,7 +314,7 @@ class RunConfig(Section):
     snapshot_every: Count = key(10_000, "steps between two snapshots (parameters, attention maps, test error)", "steps")
     draws_per_chunk: Count = key(10, "draws written and committed together", "draws")
     walkers_per_block: Count | Literal["auto"] = key(
-        "auto", "walkers advanced together, at most one rank per block; auto: 1 on a CPU, on a GPU measured at the start"
+        "auto", "walkers advanced together, at most one rank per block; auto: 1 on a CPU, on a GPU measured"
     )
     max_lost: Annotated[float, Field(ge=0, lt=1)] = key(
         0.5, "share of the walkers that may be lost before the run ends"
