@@ -18,23 +18,20 @@ BEGIN, END = "<!-- performance: made by bench/readme.py -->", "<!-- end of perfo
 
 
 def table(result: dict[str, Any]) -> str:
-    """Markdown: a line for every network and scheme."""
-    one = {(row["network"], row["scheme"], row["walkers"]): row for row in result["rows"] if row["ranks"] == 1}
-    most = max(row["ranks"] for row in result["rows"])
-    every = {(row["network"], row["scheme"], row["walkers"]): row for row in result["rows"] if row["ranks"] == most}
-    many = max(row["walkers"] for row in result["rows"])
-    lines = [
-        f"| network | scheme | ms / gradient | of the matrix rate | walker-steps / s | x baseline | {many} walkers "
-        f"| on {most} ranks |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for (network, scheme, walkers), row in one.items():
-        if walkers == 1:
-            batched = one[network, scheme, many]["walker_steps_per_s"] / row["walker_steps_per_s"]
-            wide = every[network, scheme, 1]["walker_steps_per_s"] / row["walker_steps_per_s"]
+    """Markdown: a line for every network and scheme; walker-steps/s of many walkers or ranks over those of one."""
+    found = {(row["network"], row["scheme"], row["walkers"], row["ranks"]): row for row in result["rows"]}
+    many, ranks = (max(row[name] for row in result["rows"]) for name in ("walkers", "ranks"))
+    more = {f"{many} walkers": (many, 1), f"{ranks} ranks": (1, ranks)}
+    more = {name: key for name, key in more.items() if key != (1, 1)}
+    heads = ["network", "scheme", "ms / gradient", "of the matrix rate", "walker-steps / s", "x baseline", *more]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for (network, scheme, *alone), row in found.items():
+        if alone == [1, 1]:
+            ratios = (found[network, scheme, *key]["walker_steps_per_s"] / row["walker_steps_per_s"]
+                      for key in more.values())  # fmt: skip
             cells = (network, scheme, f"{row['ms_per_gradient']:.2f}", f"{100 * row['gemm_fraction']:.0f} %",
-                     f"{row['walker_steps_per_s']:.0f}", f"**{row['baseline_ratio']:.1f}**", f"x {batched:.2f}",
-                     f"x {wide:.2f}")  # fmt: skip
+                     f"{row['walker_steps_per_s']:.0f}", f"**{row['baseline_ratio']:.1f}**",
+                     *(f"x {ratio:.2f}" for ratio in ratios))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([f"{title(result)}:", "", *lines])
 

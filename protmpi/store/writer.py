@@ -190,7 +190,7 @@ class Writer:
         """What `action` returns on every rank. Collective. Raises StoreError on all ranks where one cannot write."""
         result, failure = None, ""
         try:
-            self._require_lock()
+            self._require_lock(self._held())
             result = action()
         except StoreError as error:
             failure = str(error)
@@ -198,14 +198,18 @@ class Writer:
             failure = (f"{self.path}: cannot be written ({error.strerror or error}); its commits stand: mend that and "
                        "give the same command again")  # fmt: skip
         answers = self.ranks.allgather((result, failure))
-        for _, failed in answers:
-            if failed:
-                self._require_lock()  # a store that was deleted fails in many ways
-                raise StoreError(failed)
+        failures = [failed for _, failed in answers if failed]
+        if failures:
+            # a store that was deleted fails in many ways; all look before the first that ends gives the lock back
+            self._require_lock(all(self.ranks.allgather(self._held())))
+            raise StoreError(failures[0])
         return [answer for answer, _ in answers]
 
-    def _require_lock(self) -> None:
-        if self.lock and not self.lock.held():
+    def _held(self) -> bool:
+        return not self.lock or self.lock.held()
+
+    def _require_lock(self, held: bool) -> None:
+        if not held:
             raise StoreError(f"{self.path}: was deleted or taken over while this run wrote it; nothing more is written")
 
     def _publish(self, record: dict[str, Any]) -> None:

@@ -172,7 +172,7 @@ def test_each_temperature_has_its_rho(tmp_path: Path, kind: str) -> None:
         start = torch.from_numpy(task.initial(np.random.default_rng(5))).float().expand(2, -1)
         (block,) = ensemble._blocks
         block.start = start.clone()
-        ensemble.initialise()
+        block.initialise()
         ratio = (block.mass[0] / block.mass[1]).double()
         return float(ratio.log().mean().exp())
 
@@ -185,7 +185,6 @@ def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> No
 
     def blocks(*pieces: int) -> LangevinBlock:
         ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
-        ensemble.initialise()
         for steps in pieces:
             ensemble.explore(steps)
         (block,) = ensemble._blocks
