@@ -1,7 +1,9 @@
 """The performance table of the README, from the JSON of `protmpi bench`.
 
-protmpi bench --json > docs/bench-cpu.json
-python bench/readme.py docs/bench-cpu.json     puts it between the two marks in README.md
+    protmpi bench --json --walkers 1 > docs/bench-cpu.json    three minutes on one quiet core
+    python bench/readme.py docs/bench-cpu.json                puts it between the two marks in README.md
+
+The machine must be quiet; a test holds README.md against the JSON.
 """
 
 from __future__ import annotations

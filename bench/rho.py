@@ -4,7 +4,8 @@
 
 All start from the last commit of STORE, a run of CONFIG. Prints a Markdown table: rho, excess temperature of the
 directions in which mini-batch noise is strongest (r rho (kappa - 1)), kinetic temperature, mean squared displacement in
-one step and over all steps divided by their number, both over |w|², and <U> of the second half with its standard error.
+one step and over all steps divided by their number, both over |w|², the former per second, and <U> of the second half
+with its standard error.
 """
 
 from __future__ import annotations

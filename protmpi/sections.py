@@ -217,15 +217,15 @@ class SamplerConfig(Section):
         if isinstance(self.rho, list) and len(self.rho) != len(self.temperatures):
             raise ValueError(f"rho: {len(self.rho)} values for {len(self.temperatures)} temperatures")
         shares = [self.rho_at(t) for t in self.temperatures] if self.rho != "auto" else []
-        first = [("rho_first", self.rho_first)] if self.rho_first else []
-        for name, share in (*(("rho", share) for share in shares), *first, ("rho_max", self.rho_max)):
+        by_hand = [("rho", share) for share in shares] + ([("rho_first", self.rho_first)] if self.rho_first else [])
+        for name, share in (*by_hand, ("rho_max", self.rho_max)):
             if share > limit:
                 other = "" if self.scheme == "double" else '; or take scheme = "double"'
                 raise ValueError(
                     f"{name}: {share:g} is too large: the {self.scheme} scheme "
                     f"with m1 = {self.m1:g} allows at most {limit:.4g}{other}"
                 )
-        for name, share in (*(("rho", share) for share in shares), *first):
+        for name, share in by_hand:
             if share > self.rho_max:
                 raise ValueError(f"{name}: {share:g} is above rho_max = {self.rho_max:g}")
         for name in ("lamda", "gamma"):

@@ -21,6 +21,11 @@ GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, s
 class HybridBlock(Block[hmc.State]):
     """One step is one trajectory of `leapfrog_steps` full-batch gradients with its Metropolis test."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.kernel = self._kernel(torch.full_like(self.thermostat.temperature, self.config.dt))
+        self.accepted = np.zeros((len(self.walkers), 2))  # steps and acceptance summed since the last draw
+
     def _kernel(self, dt: Tensor) -> hmc.HybridMonteCarlo:
         c, rows = self.config, range(len(self.walkers))
         return hmc.build(
@@ -36,11 +41,6 @@ class HybridBlock(Block[hmc.State]):
         everything = np.tile(np.arange(self.energy.train_size), (len(w), 1))
         energy, gradient = self.energy.gradient(w, everything)
         return energy.double().unsqueeze(1) + self.regulariser.energy(w), self.regulariser.add_gradient(gradient, w)
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.kernel = self._kernel(torch.full_like(self.thermostat.temperature, self.config.dt))
-        self.accepted = np.zeros((len(self.walkers), 2))  # steps and acceptance summed since the last draw
 
     def initialise(self) -> None:
         rows = range(len(self.walkers))

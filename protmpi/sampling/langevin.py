@@ -69,23 +69,25 @@ class LangevinBlock(Block[State]):
             if due:
                 self._adapt(due)
             goal = min(end, int(self.schedule.due.min()), self._next_look())
-            goal = min(goal, self._turn) if self.step < self._turn else goal
             for _ in range(goal - self.step):
                 self._state = self.kernel.step(self.state)
             self.step = goal
             self._look()
-            if goal == self._turn:
-                self._remake_masses(list(range(len(self.walkers))))
 
     def _next_look(self) -> int:
-        """Step of the next look of the search for rho."""
+        """Step at which rho may change next: at the turn from rho_first, or a look of the search for it."""
+        if self.step < self._turn:
+            return self._turn
         if not self._searches or self.step >= self.config.adapt_until:
             return int(np.iinfo(np.int64).max)
         tick = self._searches[0].tick
         return min((self.step // tick + 1) * tick, self.config.adapt_until)
 
     def _look(self) -> None:
-        """Tell the searches for rho how hot their walkers are, and give the walkers the rho that they ask for."""
+        """Tell the searches for rho how hot their walkers are, and give the walkers the rho that they ask for, or that
+        follows rho_first."""
+        if self.step == self._turn:
+            self._remake_masses(list(range(len(self.walkers))))
         if not self._searches or self.step > self.config.adapt_until:
             return
         last = self.step == self.config.adapt_until

@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -221,6 +222,7 @@ class Writer:
         """Write the rows that wait; returns how many, and their checksums."""
         if self._commits < CHECKPOINTS and self.ranks.rank == 0:  # the first use of this slot
             self._create_checkpoint(f"checkpoint/{slot}", checkpoint)
+        committed = cache(lambda: Store(self.path))  # opened once, and only where a chunk is already begun
         pieces: list[list[Any]] = []
         rows: dict[Axis, int] = {"draw": 0, "snapshot": 0}
         for variable in self.schema.variables:
@@ -232,7 +234,7 @@ class Writer:
             start = self._committed[variable.axis]
             stop = start + values.shape[1]
             rows[variable.axis] = values.shape[1]
-            self._write_rows(variable, start, values)
+            self._write_rows(variable, start, values, committed)
             for walker, row in zip(self.walkers, values, strict=True):
                 pieces.append([variable.name, walker, start, stop, commit.sha256_of_rows(row)])
         return rows, pieces
@@ -244,15 +246,14 @@ class Writer:
         assert isinstance(found, zarr.Array)
         return found.with_config({"write_empty_chunks": True})
 
-    def _write_rows(self, variable: Variable, start: int, values: np.ndarray) -> None:
+    def _write_rows(self, variable: Variable, start: int, values: np.ndarray, committed: Callable[[], Store]) -> None:
         """Write whole chunks: what lies beyond the last commit, left by a run that was killed, is never read."""
         array, per_chunk = self._array(variable.name), self.schema.rows_per_chunk(variable.axis)
         mine, stop = slice(self.walkers.start, self.walkers.stop), start + values.shape[1]
         first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)
         whole = np.full((len(values), last - first, *variable.shape), _missing(variable.dtype), variable.dtype)
         if first < start:
-            committed = Store(self.path)
-            whole[:, : start - first] = [committed.read_rows(variable.name, w, first, start) for w in self.walkers]
+            whole[:, : start - first] = [committed().read_rows(variable.name, w, first, start) for w in self.walkers]
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 

@@ -62,7 +62,7 @@ class MaskedSequences:
             torch.as_tensor(tokens, dtype=torch.int64, device=device),
             torch.as_tensor(sites.ravel(), dtype=torch.int64, device=device),
             torch.as_tensor(targets.ravel(), dtype=torch.int64, device=device),
-            torch.tensor(weights.ravel(), dtype=dtype, device=device),
+            torch.as_tensor(weights.ravel(), dtype=dtype, device=device),
             count[:, 0],
         )
 

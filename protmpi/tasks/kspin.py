@@ -63,7 +63,7 @@ class KSpin(Splits):
                 digest.update(np.ascontiguousarray(array, dtype=np.int8).tobytes())
         self.data_hash = digest.hexdigest()
         self.sets = {
-            split: Spins(torch.tensor(x, dtype=dtype, device=device), torch.as_tensor(classes, device=device))
+            split: Spins(torch.as_tensor(x, dtype=dtype, device=device), torch.as_tensor(classes, device=device))
             for split, (x, classes) in drawn.items()
         }
         self.train_size = len(self.sets["train"])
