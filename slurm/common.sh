@@ -20,15 +20,17 @@ fi
 # on_ranks ARGUMENTS...: protmpi on every rank of the allocation. Returns when it has finished; ends the job with its
 # status where it failed, and puts the job back into the queue where it was stopped early.
 on_ranks() {
-  local launcher child status signalled
+  local launcher child status signalled unstarted
   read -ra launcher <<<"${PROTMPI_LAUNCHER:-srun --mpi=pmix}"
   if [ "${launcher[0]}" = srun ]; then
     # a rank that dies takes the others along within a minute; srun does not inherit --cpus-per-task by itself
     launcher+=(--wait=60 --cpu-bind=cores ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
   fi
   # USR1 says "commit and exit". It is repeated until the run has ended, and ignored while protmpi is still starting.
+  # srun exits 0 where it could launch nothing at all: the first rank, on this node, takes a file away to say it began.
+  unstarted=$(mktemp) || exit
   # shellcheck disable=SC2016  # the inner shell expands $0 and $@
-  launcher+=(bash -c 'trap "" USR1; exec "$0" "$@"')
+  launcher+=(bash -c 'trap "" USR1; rm -f "$0"; exec "$@"' "$unstarted")
   # processes that wait for a message must not burn the cores of those that compute
   OMPI_MCA_mpi_yield_when_idle=1 "${launcher[@]}" "${inside[@]}" "${programs}protmpi" "$@" &
   child=$!
@@ -42,6 +44,11 @@ on_ranks() {
   done
   trap - USR1 TERM
   if [ "$status" -eq $INTERRUPTED ]; then requeue; fi
+  if [ -e "$unstarted" ]; then
+    rm -f "$unstarted"
+    echo "protmpi: ${launcher[0]} ended without starting a rank; what it printed above says why" >&2
+    if [ "$status" -eq 0 ]; then status=1; fi
+  fi
   if [ "$status" -ne 0 ]; then exit "$status"; fi
 }
 

@@ -4,7 +4,7 @@
 set -euo pipefail
 folder=$1 here=$(dirname "${BASH_SOURCE[0]}") host=$(hostname -s)
 
-mkdir -p "$folder"/{munge,state,spool,log,dev}
+mkdir -p "$folder"/{munge,state,spool,log,dev,tmp}
 chmod 755 "$folder" "$folder"/{munge,state,spool,log}
 for gpu in 0 1; do # gres wants character devices; these are /dev/null
   [ -c "$folder/dev/nvidia$gpu" ] || mknod "$folder/dev/nvidia$gpu" c 1 3

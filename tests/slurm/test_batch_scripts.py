@@ -83,6 +83,24 @@ def test_a_failure_ends_the_job_with_its_status(slurm: PretendedSlurm, status: i
     assert slurm.called("scontrol") == []
 
 
+def test_a_launcher_that_starts_nothing_does_not_end_well(slurm: PretendedSlurm, tmp_path: Path) -> None:
+    """srun exits 0 after "aborted before step completely launched": a job in which nothing ran would be COMPLETED."""
+    (tmp_path / "t").mkdir()
+    slurm.program("srun", 'echo "srun: error: task 0 launch failed" >&2; exit 0')
+    status, output = slurm.run("exit 0", TMPDIR=str(tmp_path / "t"))
+    assert status == 1
+    assert output.splitlines()[-1].startswith("protmpi: srun ended without starting a rank")
+    assert slurm.called("protmpi") == slurm.called("scontrol") == []
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+@pytest.mark.parametrize("status", [0, 1, 75])
+def test_a_run_leaves_no_file_on_its_node(slurm: PretendedSlurm, tmp_path: Path, status: int) -> None:
+    (tmp_path / "t").mkdir()
+    slurm.run(f"exit {status}", TMPDIR=str(tmp_path / "t"))
+    assert list((tmp_path / "t").iterdir()) == []
+
+
 @pytest.mark.parametrize("state", ["COMPLETING", "CANCELLED", ""])
 def test_a_job_that_slurm_already_ends_is_left_alone(slurm: PretendedSlurm, state: str) -> None:
     """Cancelled, or requeued by Slurm itself after a node failure or a preemption."""
@@ -99,7 +117,7 @@ def test_without_scontrol_or_where_it_refuses_the_user_is_told(slurm: PretendedS
     (slurm.bin / "scontrol").unlink()
     given = {"PATH": f"{slurm.bin}:{slurm.bin}/coreutils"}
     (slurm.bin / "coreutils").mkdir()
-    for name in ("bash", "dirname", "sleep"):
+    for name in ("bash", "dirname", "mktemp", "rm", "sleep"):
         (slurm.bin / "coreutils" / name).symlink_to(shutil.which(name) or name)
     status, output = slurm.run("exit 75", **given)
     assert (status, "submit the same command again" in output) == (75, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import sys
@@ -108,6 +109,18 @@ def test_a_signal_commits_requeues_and_ends_with_the_same_store(
     assert "SIGUSR1: committed at step" in cluster.output(job)
     assert "continuing at step" in cluster.output(job)
     assert Store(store).digest() == expected
+
+
+@pytest.mark.slow
+def test_a_step_that_slurm_cannot_launch_is_no_finished_run(cluster: Cluster, config: Path, tmp_path: Path) -> None:
+    """srun itself exits 0 then. Here a folder in the way makes its PMIx fail, as a node out of order does."""
+    last = int(cluster.submit("--hold", "slurm/sweep.sh", config))
+    cluster.call("scancel", last)
+    (cluster.folder / "tmp" / f"spmix_appdir_{os.geteuid()}_{last + 1}.0").mkdir()
+    job = cluster.submit("slurm/sweep.sh", config, "--store", tmp_path / "s.zarr", PROTMPI_LAUNCHER="srun --mpi=pmix")
+    assert job == str(last + 1)
+    assert cluster.wait(job) == "FAILED", cluster.output(job)
+    assert "srun ended without starting a rank" in cluster.output(job)
 
 
 @pytest.mark.slow
