@@ -8,7 +8,7 @@ import gemmi
 import numpy as np
 import pytest
 
-from protmpi.data import contacts, structure
+from protmpi.data import polymer, structure
 from protmpi.data.contacts import contact_map
 from protmpi.errors import DataError
 
@@ -205,7 +205,7 @@ def test_pdb_id_is_fetched(monkeypatch):
     parsed = gemmi.read_pdb_string(pdb(*LINE))
     parsed.setup_entities()
     content = gzip.compress(parsed.make_mmcif_document().as_string().encode())
-    monkeypatch.setattr(contacts, "fetch", lambda pdb_id: content)
+    monkeypatch.setattr(polymer, "fetch", lambda pdb_id: content)
     made = contact_map("1abc", min_separation=1)
     assert made.sequence == "AGSK"
     assert made.provenance["file"] == "1ABC.cif.gz"
@@ -215,7 +215,7 @@ def test_no_network_is_one_line(monkeypatch):
     def unreachable(pdb_id):
         raise URLError("no route to host")
 
-    monkeypatch.setattr(contacts, "fetch", unreachable)
+    monkeypatch.setattr(polymer, "fetch", unreachable)
     with pytest.raises(DataError, match="1ABC: cannot be read: no route to host"):
         contact_map("1ABC")
     with pytest.raises(DataError, match="no such file, and not a PDB id"):
