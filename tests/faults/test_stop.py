@@ -20,6 +20,7 @@ from hpc.stop import MARGIN, Stop
 from protmpi import references, tasks
 from protmpi.cli import main
 from protmpi.display import Display
+from protmpi.ensemble import Ensemble
 from protmpi.run import run
 from protmpi.store.reader import Store
 from protmpi.tasks import kspin
@@ -91,6 +92,59 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     else:
         assert record is None
         assert "stopped before the first step" in outcomes[0].printed
+
+
+def test_ranks_that_are_not_told_would_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a trajectory nobody ends without the shout of the rank that got the signal."""
+    monkeypatch.setattr(ForkedRanks, "shout", lambda world: None)
+    config = load(folder / "store.zarr", *FOUR, *PHASES["a trajectory"])
+    running = Running(lambda world: run(config, world, Announced(world, folder), Display(world.rank, False)), RANKS)
+    while len(list(folder.glob("rank-*"))) < RANKS:
+        assert running.alive(), running.wait()
+        time.sleep(0.01)
+    os.kill(running.pids[0], signal.SIGTERM)
+    time.sleep(3.0)
+    assert running.alive()
+    for pid in running.pids:
+        os.kill(pid, signal.SIGKILL)
+    running.wait()
+
+
+class Told(Stop):
+    """Receives a signal at its `when`-th pass through the network."""
+
+    def __init__(self, world: ForkedRanks, when: int) -> None:
+        super().__init__(world)
+        self.left = when
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self._receive(signal.SIGTERM, None)
+        super().check()
+
+
+@pytest.mark.parametrize("keeps_half", [False, True])
+def test_an_attempt_that_is_given_up_leaves_no_trace(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, keeps_half: bool
+) -> None:
+    """Stopped at one pass after another. A run that committed walkers as the signal found them would be found out."""
+    Running(sample(folder / "whole.zarr")).wait()
+    whole, other = look(folder / "whole.zarr")[0], 0
+    if keeps_half:
+        kept, good = Ensemble.keep, Ensemble.last_good
+        monkeypatch.setattr(Ensemble, "keep", lambda self: setattr(self, "last_step", self.step) or kept(self))
+        monkeypatch.setattr(Ensemble, "last_good", lambda self: (self.last_step, self.checkpoint())
+                            if self.last_step else good(self))  # fmt: skip
+    for when in range(40, 110, 28):
+        store = folder / f"{when}.zarr"
+        config = load(store)
+        (first,) = Running(lambda world, c=config, n=when: run(c, world, Told(world, n), Display(0, False))).wait()
+        assert (first.status, first.value) == (0, False), first.printed
+        (second,) = Running(sample(store)).wait()
+        assert (second.status, second.value) == (0, True), second.printed
+        other += look(store)[0] != whole
+    assert (other > 0) == keeps_half
 
 
 def test_a_signal_to_one_rank_stops_the_training_of_all(folder: Path) -> None:
