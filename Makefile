@@ -31,8 +31,9 @@ gallery: setup
 	  $(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/gallery/$$network.toml || exit 1; \
 	done
 	.venv/bin/protmpi-analysis report $(NETWORKS:%=$(GALLERY)/%.zarr) --out $(GALLERY)/report
+	.venv/bin/protmpi-analysis training $(NETWORKS:%=$(GALLERY)/%.h5) --out $(GALLERY)/report
 	mkdir -p docs/gallery
-	cp $(GALLERY)/report/networks*.png docs/gallery/
+	cp $(GALLERY)/report/networks*.png $(GALLERY)/report/training-transformer-1-26.png docs/gallery/
 	for network in transformer-1-26 transformer-1-64 transformer-4-64; do \
 	  for figure in overlaps gains attention; do \
 	    cp $(GALLERY)/report/$$network/$$figure.png docs/gallery/$$network-$$figure.png || exit 1; \

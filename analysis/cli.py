@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -139,6 +140,34 @@ def free_energy(
         _print_json(ladder_tables.free_energy_json(data))
     else:
         _print(ladder_tables.free_energy_table(data, POINTS), ladder_tables.free_energy_remarks(data), written)
+
+
+@app.command()
+def training(
+    weights: Annotated[list[Path], typer.Argument(metavar="WEIGHTS...", help="files that `protmpi train` wrote")],
+    json: Json = False,
+    out: Figures = None,
+) -> None:
+    """Learning curves of the reference weights; losses, errors, |w|² and epochs of ES and OT."""
+    from analysis import training_tables
+    from analysis.training import read_trainings
+
+    found = read_trainings(weights)
+    written = []
+    if out is not None:
+        from analysis.figures.style import write_figures
+        from analysis.figures.training import training_figure
+        from analysis.tables import write_long_csv
+
+        names = [f"training-{re.sub('[^A-Za-z0-9.-]+', '-', one.label).strip('-')}" for one in found]
+        written = write_figures({name: training_figure(one) for name, one in zip(names, found, strict=True)}, out)
+        for name, one in zip(names, found, strict=True):
+            written.append(out / f"{name}.csv")
+            write_long_csv(one.curves(), written[-1])
+    if json:
+        _print_json(training_tables.references_json(found))
+    else:
+        _print(training_tables.references_table(found), training_tables.references_remarks(), written)
 
 
 @app.command()
