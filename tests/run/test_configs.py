@@ -31,7 +31,9 @@ def test_the_full_size_covers_two_decades_with_three_starts(name: str) -> None:
     ladder = config.sampler.temperatures
     assert ladder[-1] / ladder[0] >= 100
     published = 2.3e-5 if name.startswith("pooling") else 1.1e-4
-    assert ladder[0] <= 0.1 * published
-    assert ladder[-1] >= 10 * published
+    measured = {"transformer-4-14": 3.1e-4}  # docs/gallery.md; the others lie nearer to the published ones
+    for peak in (published, measured.get(name, published)):
+        assert ladder[0] <= 0.1 * peak
+        assert ladder[-1] >= 10 * peak
     assert config.sampler.walkers_per_temperature == config.train.references == 3
     assert (config.data.train, config.data.val, config.data.sequences) == (1_000, 1_000, 15_000)
