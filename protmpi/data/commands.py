@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
@@ -13,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from protmpi import config as configuration
+from protmpi.data.alphabet import MAX_LENGTH
 from protmpi.errors import DataError
 from protmpi.sections import FoldingConfig
 
@@ -52,6 +55,45 @@ def contacts(
         kept = structure.at_separation(min_separation)
         kept.save(out)
         console.print(f"{len(kept.contacts)} contacts with |i-j| >= {min_separation} written to {out}")
+
+
+@app.command()
+def structures(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="PDB and mmCIF files (also .gz), in folders or not")],
+    out: Annotated[Path, typer.Option(help="data file (HDF5), the key data.file")],
+    clusters: Annotated[
+        Path | None, typer.Option(help="table with columns chain (FILE_CHAIN), cluster, split: one of these may lack")
+    ] = None,
+    max_length: Annotated[int, typer.Option(min=2, max=MAX_LENGTH, help="longer chains are left out")] = 512,
+    val: Annotated[float, typer.Option(min=0, max=1, help="share of the chains for validation")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=1, help="share for the test set; the rest trains")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="deals clusters to the splits where the table does not")] = 1,
+) -> None:
+    """Sequences and Cα coordinates of all protein chains of a folder, split by clusters."""
+    from rich.progress import track
+
+    from protmpi.data import chains, collect
+
+    if out.exists():
+        raise DataError(f"{out}: exists; choose another --out or delete it")
+    if val + test >= 1:
+        raise DataError(f"--val + --test = {val + test:g} leaves nothing to train on; below 1 is allowed")
+
+    def progress(files: list[Path]) -> Iterable[Path]:
+        bar = Console(stderr=True)
+        return track(files, "reading", console=bar, disable=not bar.is_terminal)
+
+    data = collect.collect(folder, clusters, max_length, (val, test), seed, progress)
+    chains.save(out, data)
+    table = Table("split", "chains", "clusters", "residues", "without coordinates", box=SIMPLE)
+    for code, name in enumerate(("train", "validation", "test")):
+        chosen = data.split == code
+        sites = np.repeat(chosen, data.lengths)
+        counts = (chosen.sum(), len(np.unique(data.cluster[chosen])), sites.sum(), data.missing[sites].sum())
+        table.add_row(name, *map(str, counts))
+    console.print(table)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in data.attributes["left_out"].items())
+    console.print(f"{out}: {len(data)} chains; left out: {left_out}\ndata hash {data.data_hash()}")
 
 
 @app.command("make")
