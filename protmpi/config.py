@@ -35,6 +35,9 @@ from protmpi.sections import (
 TASKS: dict[str, type[Section]] = {"folding": FoldingConfig, "kspin": KSpinConfig}
 """The section [data] of each task."""
 
+KINDS = {"folding": ("transformer", "pooling"), "kspin": ("feedforward",)}
+"""The kinds of network that can learn each task."""
+
 
 def _task_of(data: Any) -> Any:
     """Which task the section [data] is for; folding where it does not say."""
@@ -56,9 +59,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _network_fits_the_task(self) -> Config:
-        feedforward = self.model.kind == "feedforward"
-        if feedforward != (self.data.task == "kspin"):
-            wanted = '"feedforward"' if self.data.task == "kspin" else '"transformer" or "pooling"'
+        if self.model.kind not in KINDS[self.data.task]:
+            wanted = " or ".join(f'"{kind}"' for kind in KINDS[self.data.task])
             raise ValueError(f'model.kind: "{self.model.kind}" cannot learn data.task = "{self.data.task}", '
                              f"it takes {wanted}")  # fmt: skip
         return self
@@ -134,12 +136,8 @@ class Config(Section):
 
     def physics(self) -> dict[str, Any]:
         """The keys that decide every draw, flat: `section.key` -> value. Data and starting weights enter by hash."""
-        resolved = self.model_dump(mode="json")
-        kept = {
-            f"{section}.{name}": value
-            for section in ("model", "sampler", "tempering", "run")
-            for name, value in resolved[section].items()
-        }
+        sections = {"model": self.model, "sampler": self.sampler, "tempering": self.tempering, "run": self.run}
+        kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()}
         del kept["run.steps"], kept["run.max_lost"]
         if self.tempering.kind == "none":
             kept = {name: value for name, value in kept.items() if not name.startswith("tempering.")}

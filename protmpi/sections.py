@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -32,6 +32,15 @@ def key(default: Any, meaning: str, unit: str = "") -> Any:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are younger than files which are still read: at their default they are in no identity."""
+
+    def identity(self) -> dict[str, Any]:
+        """Every key with its value, as JSON has it, for comparison with what a file belongs to."""
+        resolved = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        return {k: v for k, v in resolved.items() if k not in self.later or getattr(self, k) != fields[k].default}
 
 
 class FoldingConfig(Section):
@@ -87,13 +96,17 @@ PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
 class ModelConfig(Section):
     """The network: a published one by name, or sizes of your own (a size beside the name replaces the named one)."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"heads"})
+
     name: str = key("transformer-1-26", "one of `protmpi models`, or any label when kind and sizes are given")
-    kind: Literal["transformer", "pooling", "feedforward"] = key(
-        "transformer", "attention blocks, a pooling feed-forward network, or a plain ReLU network (kspin)"
-    )
-    blocks: Count = key(1, "attention blocks (transformer only)")
-    d: Annotated[int, Field(ge=2)] = key(26, "embedding dimension")
-    m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d (transformer) or 5 d (pooling) if absent")
+    kind: Literal["transformer", "pooling", "feedforward", "encoder"] = key(
+        "transformer", "attention blocks, a pooling feed-forward network, a plain ReLU network (kspin), or a pre-norm "
+        "multi-head encoder"
+    )  # fmt: skip
+    blocks: Count = key(1, "attention blocks (transformer, encoder)")
+    heads: Count = key(8, "heads that share out the embedding dimension (encoder only)")
+    d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension")
+    m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent")
     layers: Annotated[list[Count], Field(min_length=1)] = key(
         [50, 100], "hidden units of each layer (feedforward only)"
     )
@@ -116,17 +129,25 @@ class ModelConfig(Section):
             layers = given.get("layers", [50, 100])
             return {**given, "name": "-".join(map(str, [kind, *layers]))} if isinstance(layers, list) else given
         if isinstance(d, int):
-            m = given.get("m") or (4 * d if kind == "transformer" else 5 * d)
-            size = f"{given.get('blocks', 1)}-{d}" if kind == "transformer" else f"{d}-{m}"
-            if kind == "transformer" and m != 4 * d:
+            m = given.get("m") or (5 * d if kind == "pooling" else 4 * d)
+            size = f"{d}-{m}" if kind == "pooling" else f"{given.get('blocks', 1)}-{d}"
+            if kind == "encoder":
+                size += f"-{given.get('heads', 8)}"
+            if kind != "pooling" and m != 4 * d:
                 size += f"-{m}"
             given = {**given, "m": m, "name": f"{kind}-{size}"}
         return given
 
+    @model_validator(mode="after")
+    def _heads_share_out_d(self) -> ModelConfig:
+        if self.kind == "encoder" and self.d % self.heads:
+            raise ValueError(f"heads: {self.heads} heads cannot share out d = {self.d}, it must be a multiple")
+        return self
+
     @property
     def hidden(self) -> int:
         """Hidden units m, resolved."""
-        return self.m if self.m is not None else (4 * self.d if self.kind == "transformer" else 5 * self.d)
+        return self.m if self.m is not None else (5 * self.d if self.kind == "pooling" else 4 * self.d)
 
     @property
     def width(self) -> int:
@@ -137,11 +158,14 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """Starting points and reference weights: Adam (0.9, 0.98), warm-up, inverse square root, dropout."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"rate"})
+
     file: Path = key(Path("weights.h5"), "weights, curves and norms (HDF5), written by `protmpi train`")
     inits: Count = key(3, "independent early-stopped runs that fix the norm of the sphere")
     references: Count = key(3, "reference models, stopped at that norm (ES) and over-trained (OT)")
     batch: Count = key(64, "mini-batch", "sequences")
     warmup: Count = key(4_000, "steps over which the learning rate rises", "steps")
+    rate: Positive = key(1.0, "factor of the learning rate d^-1/2 min(t^-1/2, t warmup^-3/2)")
     dropout: Annotated[float, Field(ge=0, lt=1)] = key(0.1, "dropout while training")
     lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the loss; as in the sampler to train on what it samples")
     patience: Count = key(50, "early stopping: epochs without a better validation loss", "epochs")

@@ -1,4 +1,4 @@
-"""Adam (0.9, 0.98), eps 1e-9, learning rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout (METHOD section 9).
+"""Adam (0.9, 0.98), eps 1e-9, learning rate rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout (METHOD section 9).
 
 At a constant learning rate Adam hovers above the minimum; where a minimum is wanted, training settles at the end: the
 rate falls to zero.
@@ -60,9 +60,9 @@ class Trainer:
         """Learning rate of the present step; while training settles it falls linearly to zero, epoch by epoch."""
         c = self.config
         if not self.settles_at:
-            return learning_rate(self.t, self.d, c.warmup)
+            return c.rate * learning_rate(self.t, self.d, c.warmup)
         steps = (self.settles_at - c.settle_epochs) * -(-self.task.train_size // c.batch)  # when it began
-        return learning_rate(steps, self.d, c.warmup) * (self.settles_at - self.epoch) / c.settle_epochs
+        return c.rate * learning_rate(steps, self.d, c.warmup) * (self.settles_at - self.epoch) / c.settle_epochs
 
     def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """One pass over the training set; its stream belongs to the epoch, so that training can be resumed."""

@@ -35,11 +35,10 @@ class Weights:
 
 def identity(config: Config, task: Task) -> dict[str, str]:
     """What a weights file belongs to: its network, its training and its data."""
-    resolved = config.model_dump(mode="json")
-    training = {name: value for name, value in resolved["train"].items() if name != "file"}
+    training = {name: value for name, value in config.train.identity().items() if name != "file"}
     return {
         "schema": SCHEMA,
-        "model": json.dumps(resolved["model"], sort_keys=True),
+        "model": json.dumps(config.model.identity(), sort_keys=True),
         "train": json.dumps(training, sort_keys=True),
         "data_hash": task.data_hash,
     }

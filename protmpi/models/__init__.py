@@ -4,7 +4,8 @@ layout        name, shape and offset of every array inside the flat vector
 transformer   attention blocks
 feedforward   plain ReLU network on vectors, not on sequences
 pooling       feed-forward network that sees the mean over unmasked sites
-layers        what both share, each with its pullback: embedding, layer normalisation, affine maps
+encoder       pre-norm blocks of multi-head attention, part of networks with an embedding and a head of their own
+layers        what they share, each with its pullback: embedding, layer normalisation, affine maps
 attention     attention within each sequence
 batch         what a network is asked: tokens, and the rows at which its output is wanted
 """

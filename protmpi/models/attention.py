@@ -1,4 +1,4 @@
-"""Attention within each sequence, with its pullback: in general, and in a first block where nothing is dropped."""
+"""Attention within each sequence, with its pullback: in general, in a first block without dropout, and in heads."""
 
 from __future__ import annotations
 
@@ -85,6 +85,36 @@ def attend_embedded(
         g["E"][:, -1] += (dq.sum(1, keepdim=True) @ p[weight]).squeeze(1) + dx_rows.sum(1)
 
     return select(x, rows.sites), mixed, pullback
+
+
+def attend_heads(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, real: Tensor | None = None
+) -> tuple[Tensor, Tensor, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
+    """M = A V and A = softmax(Q Kᵀ / √(d/heads)) in each of the heads, which share out the d columns.
+
+    q, k, v (W, B, L, d); `real` (W, B, L) is false at sites that nothing attends to. Returns M (W, B, L, d),
+    A (W, B, heads, L, L) and the pullback dM -> (dQ, dK, dV).
+    """
+
+    def split(x: Tensor) -> Tensor:
+        return x.unflatten(-1, (heads, -1)).transpose(2, 3)
+
+    def join(x: Tensor) -> Tensor:
+        return x.transpose(2, 3).flatten(-2)
+
+    qs, ks, vs = split(q), split(k), split(v)
+    scale = qs.shape[-1] ** -0.5
+    scores = (qs @ ks.mT).mul_(scale)
+    if real is not None:
+        scores.masked_fill_(~real[:, :, None, None], -torch.inf)
+    a = torch.softmax(scores, -1)
+
+    def pullback(dm: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        dms = split(dm)
+        ds = softmax_backward(a, dms @ vs.mT).mul_(scale)
+        return join(ds @ ks), join(ds.mT @ qs), join(a.mT @ dms)
+
+    return join(a @ vs), a, pullback
 
 
 def softmax_backward(a: Tensor, da: Tensor) -> Tensor:

@@ -162,3 +162,10 @@ def uniform_weight(random: np.random.Generator, shape: tuple[int, ...], fan_in: 
     """Uniform in ±1/√fan_in, for the weights and the bias of a linear map."""
     bound = fan_in**-0.5
     return random.uniform(-bound, bound, size=shape)
+
+
+def initial_array(random: np.random.Generator, name: str, shape: tuple[int, ...], fan_in: int) -> np.ndarray:
+    """A fresh array: gain 1 and bias 0 of a layer norm, uniform ±1/√fan_in of a linear map."""
+    if name.endswith(("gain", "bias")):
+        return np.full(shape, float(name.endswith("gain")))
+    return uniform_weight(random, shape, fan_in)

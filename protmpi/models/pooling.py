@@ -20,10 +20,10 @@ from protmpi.models.layers import (
     affine,
     dropout,
     embed,
+    initial_array,
     layer_norm,
     linear,
     relu,
-    uniform_weight,
 )
 from protmpi.models.layout import Layout
 
@@ -51,10 +51,8 @@ class Pooling:
         for entry in self.layout.entries:
             if entry.name == "E":
                 arrays[entry.name] = random.standard_normal(entry.shape)
-            elif entry.name.endswith(("gain", "bias")):
-                arrays[entry.name] = np.full(entry.shape, float(entry.name.endswith("gain")))
             else:
-                arrays[entry.name] = uniform_weight(random, entry.shape, fan_in.get(entry.name, self.m))
+                arrays[entry.name] = initial_array(random, entry.name, entry.shape, fan_in.get(entry.name, self.m))
         return self.layout.join(arrays)
 
     def forward(

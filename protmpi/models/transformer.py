@@ -25,10 +25,10 @@ from protmpi.models.layers import (
     affine,
     dropout,
     embed,
+    initial_array,
     layer_norm,
     linear,
     relu,
-    uniform_weight,
 )
 from protmpi.models.layout import Layout
 
@@ -59,11 +59,9 @@ class Transformer:
             kind = entry.name.split(".", 1)[-1]
             if kind == "E":
                 arrays[entry.name] = random.standard_normal(entry.shape)
-            elif kind.endswith(("gain", "bias")):
-                arrays[entry.name] = np.full(entry.shape, float(kind.endswith("gain")))
             else:
                 fan_in = self.m if kind in ("W2", "b2") else self.d
-                arrays[entry.name] = uniform_weight(random, entry.shape, fan_in)
+                arrays[entry.name] = initial_array(random, kind, entry.shape, fan_in)
         return self.layout.join(arrays)
 
     def forward(
