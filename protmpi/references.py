@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from hpc.stop import Stop
+from hpc.stop import Interrupted, Stop
 from hpc.world import World, together
 from protmpi import weights
 from protmpi.config import Config
 from protmpi.display import LINE_EVERY, open_console
 from protmpi.errors import DataError
+from protmpi.shards import Shards
 from protmpi.tasks import Task
 from protmpi.training import Trainer
 
@@ -152,12 +153,16 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     task.check = stop.check
     file, c = config.train.file, config.train
     parts = weights.Parts(file, config, task)
+    shards = together(world, lambda: Shards.of(world, c.shards, stop.listen)) if c.shards > 1 else None
 
     def fresh(stage: int, run: int) -> Trainer:
-        return Trainer.start(task, c, config.model.width, (stage, run), device)
+        return Trainer.start(task, c, config.model.width, (stage, run), device, shards)
+
+    def mine(runs: int) -> range:
+        return range(runs) if shards else range(world.rank, runs, world.size)
 
     def initialisations() -> None:
-        for run in range(world.rank, c.inits, world.size):
+        for run in mine(c.inits):
             name = f"run {run + 1}/{c.inits}"
             _follow(EarlyStopping(fresh(1, run)), parts.path("init", run), parts, stop, name, report)
 
@@ -168,7 +173,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     norm2 = float(np.mean([np.sum(part["ES"].astype(np.float64) ** 2) for part in inits]))
 
     def references() -> None:
-        for run in range(world.rank, c.references, world.size):
+        for run in mine(c.references):
             name = f"reference {run + 1}/{c.references}"
             _follow(Reference(fresh(2, run), norm2), parts.path("reference", run), parts, stop, name, report)
 
@@ -187,24 +192,49 @@ def _follow(
     run: EarlyStopping | Reference, path: Path, parts: weights.Parts, stop: Stop, name: str, report: Report
 ) -> None:
     """Advance one run to its end or to where it is told to stop, saving it now and then."""
-    if path.exists():
-        stored = parts.load(path)
-        run.marks = {key.removeprefix("mark."): value for key, value in stored.items() if key.startswith("mark.")}
-        try:
-            run.trainer.restore(stored)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(f"{path}: does not fit this training ({error}); delete it, it is trained again") from None
+    shards = run.trainer.shards
+    if shards:  # all ranks follow this run
+        together(shards.world, lambda: _restore(run, path, parts))
+    else:
+        _restore(run, path, parts)
+
+    def save(arrays: dict[str, np.ndarray]) -> None:
+        if not shards or shards.world.rank == 0:
+            parts.save(path, arrays)
+
     saved = time.monotonic()
     while not run.done():
         before = {key: array.copy() for key, array in _arrays(run).items()}
-        line = stop.attempt(lambda _: run.epoch())
+        line = _epoch(run, stop)
         if line is None:  # given up within the epoch
-            return parts.save(path, before)
+            return save(before)
         report(f"{name}: {line}")
         if time.monotonic() - saved > SAVE_EVERY:
-            parts.save(path, _arrays(run))
+            save(_arrays(run))
             saved = time.monotonic()
-    parts.save(path, _arrays(run))
+    save(_arrays(run))
+
+
+def _restore(run: EarlyStopping | Reference, path: Path, parts: weights.Parts) -> None:
+    """Go on from a part file, if there is one."""
+    if not path.exists():
+        return
+    stored = parts.load(path)
+    run.marks = {key.removeprefix("mark."): value for key, value in stored.items() if key.startswith("mark.")}
+    try:
+        run.trainer.restore(stored)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: does not fit this training ({error}); delete it, it is trained again") from None
+
+
+def _epoch(run: EarlyStopping | Reference, stop: Stop) -> str | None:
+    """One epoch more; None where it was given up. Ranks that share mini-batches give up at the same one."""
+    if not run.trainer.shards:
+        return stop.attempt(lambda _: run.epoch())
+    try:
+        return run.epoch()
+    except Interrupted:
+        return None
 
 
 def _arrays(run: EarlyStopping | Reference) -> dict[str, np.ndarray]:

@@ -164,6 +164,9 @@ class TrainConfig(Section):
     inits: Count = key(3, "independent early-stopped runs that fix the norm of the sphere")
     references: Count = key(3, "reference models, stopped at that norm (ES) and over-trained (OT)")
     batch: Count = key(64, "mini-batch", "sequences")
+    shards: Count = key(
+        1, "parts that each mini-batch is cut into; with more than one, ranks share mini-batches, not whole runs"
+    )
     warmup: Count = key(4_000, "steps over which the learning rate rises", "steps")
     rate: Positive = key(1.0, "factor of the learning rate d^-1/2 min(t^-1/2, t warmup^-3/2)")
     dropout: Annotated[float, Field(ge=0, lt=1)] = key(0.1, "dropout while training")

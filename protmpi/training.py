@@ -16,6 +16,7 @@ from torch import Tensor
 from protmpi.models.layers import Dropout
 from protmpi.sampling.streams import generator
 from protmpi.sections import TrainConfig
+from protmpi.shards import Shards, evaluate_all
 from protmpi.tasks import Task
 from protmpi.weights import CURVES
 
@@ -38,6 +39,8 @@ class Trainer:
     w: Tensor
     m: Tensor
     v: Tensor
+    shards: Shards | None = None
+    """Where ranks share every mini-batch; None: this one does all of it."""
     t: int = 0
     epoch: int = 0
     settles_at: int = 0
@@ -45,11 +48,14 @@ class Trainer:
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
 
     @classmethod
-    def start(cls, task: Task, config: TrainConfig, d: int, spawn_key: tuple[int, ...], device: str) -> Trainer:
+    def start(
+        cls, task: Task, config: TrainConfig, d: int, spawn_key: tuple[int, ...], device: str,
+        shards: Shards | None = None,
+    ) -> Trainer:  # fmt: skip
         """A fresh initialisation: its weights come from the stream (train.seed, *spawn_key)."""
         w = torch.as_tensor(task.initial(generator(config.seed, *spawn_key)), dtype=torch.float32, device=device)
         w = w.unsqueeze(0)
-        return cls(task, config, d, spawn_key, w, torch.zeros_like(w), torch.zeros_like(w))
+        return cls(task, config, d, spawn_key, w, torch.zeros_like(w), torch.zeros_like(w), shards)
 
     @property
     def norm2(self) -> float:
@@ -70,15 +76,29 @@ class Trainer:
         dropout = torch.Generator(self.w.device).manual_seed(int(stream.integers(2**63)))
         order = stream.permutation(self.task.train_size)
         for first in range(0, len(order), self.config.batch):
-            self._step(order[None, first : first + self.config.batch], dropout)
+            self._step(self._gradient(order[None, first : first + self.config.batch], stream, dropout))
             after_step()
         self.epoch += 1
         if self.epoch % self.config.eval_every == 0:
             self._evaluate()
 
-    def _step(self, indices: np.ndarray, dropout: torch.Generator) -> None:
-        drop = Dropout(self.config.dropout, dropout) if self.config.dropout else None
-        _, g = self.task.gradient(self.w, indices, drop)
+    def _gradient(self, indices: np.ndarray, stream: np.random.Generator, dropout: torch.Generator) -> Tensor:
+        """Gradient (1, P) on the training samples `indices` (1, B)."""
+        if self.shards is None:
+            return self.task.gradient(self.w, indices, self._random(dropout))[1]
+        seeds = stream.integers(2**63, size=self.shards.count)
+
+        def of_shard(shard: int) -> Dropout | None:
+            return self._random(torch.Generator(self.w.device).manual_seed(int(seeds[shard])))
+
+        return self.shards.gradient(self.task, self.w, indices, of_shard)
+
+    def _random(self, generator: torch.Generator) -> Dropout | None:
+        """What is random in a gradient, None where nothing is."""
+        probability = self.config.dropout
+        return Dropout(probability, generator) if probability or self.task.augments else None
+
+    def _step(self, g: Tensor) -> None:
         g.add_(self.w, alpha=self.config.lamda)
         self.t += 1
         self.m.lerp_(g, 1.0 - BETA1)
@@ -88,8 +108,8 @@ class Trainer:
         self.w.addcdiv_(m, v.sqrt_().add_(EPSILON), value=-self.rate)
 
     def _evaluate(self) -> None:
-        train_energy, train_error = self.task.evaluate(self.w, "train")
-        val_energy, val_error = self.task.evaluate(self.w, "val")
+        evaluate = self.shards.evaluate if self.shards else evaluate_all
+        (train_energy, train_error), (val_energy, val_error) = evaluate(self.task, self.w, ("train", "val"))
         row = (self.epoch, train_energy[0], train_error[0], val_energy[0], val_error[0], self.norm2)
         for name, value in zip(CURVES, row, strict=True):
             self.curves[name].append(float(value))

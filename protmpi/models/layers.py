@@ -26,7 +26,10 @@ _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 @dataclass(frozen=True)
 class Dropout:
-    """Sets each number to zero with `probability` and divides the others by 1 - probability."""
+    """Sets each number to zero with `probability` and divides the others by 1 - probability.
+
+    A gradient that is given one belongs to training: a task may draw what else is random there from its generator.
+    """
 
     probability: float
     generator: torch.Generator
@@ -40,7 +43,7 @@ class Dropout:
 
 def dropout(x: Tensor, drop: Dropout | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """x times a random mask; sampling and evaluation (drop = None) drop nothing."""
-    if drop is None:
+    if drop is None or drop.probability == 0.0:
         return x, lambda dy: dy
     mask = drop.mask(x)
     return x * mask, lambda dy: dy * mask

@@ -29,6 +29,9 @@ class Task(Protocol):
     train_size: int
     """Samples that a mini-batch is drawn from."""
 
+    augments: bool
+    """Whether its samples are drawn anew in training, from the generator of `drop`."""
+
     variables: list[Variable]
     """What `draw_observables` and `snapshot_observables` return, for the store."""
 

@@ -14,6 +14,8 @@ SPLITS = ("train", "val", "test")
 class Splits(ABC):
     """Energies and errors on the three splits, from `evaluate`."""
 
+    augments = False
+
     check: Callable[[], None] = staticmethod(lambda: None)
     """Called before every pass through the network; it may raise to give the work up."""
 
