@@ -59,7 +59,7 @@ def pair_estimate(partners: np.ndarray, chain: np.ndarray, independent: float) -
     """Mean over pairs and its standard error, from each snapshot's mean over its partners, `partners` (snapshot,).
 
     A mean over pairs is a U-statistic: to leading order it varies as twice the mean of `partners` (Hoeffding, Ann.
-    Math. Stat. 19 (1948) 293), whose series along the chains tells the autocorrelation.
+    Math. Stat. 19 (1948) 293), whose series along the chains tells the autocorrelation. Of a single pair it is unknown.
     """
     from analysis.chains import Estimate, whole_chains
 
@@ -69,4 +69,4 @@ def pair_estimate(partners: np.ndarray, chain: np.ndarray, independent: float) -
         series = partners[chain == one]
         rows[index, : series.size] = series
     mean, sem = estimate(whole_chains(rows), independent) if rows.size else Estimate(np.nan, np.nan)
-    return Estimate(mean, 2.0 * sem)
+    return Estimate(mean, 2.0 * sem if partners.size > 2 else np.nan)

@@ -110,21 +110,23 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
         reference_strip(panels[1, 0], series)
         of_block = f" of block {data['best_block'].item()}" if data.sizes["block"] > 1 else ""
         panels[1, 0].set(ylabel=f"precision{of_block}, L/2 pairs")
-        panels[1, 0].legend(title="|i-j| short, medium, long; dots: chance", ncols=3)
+        panels[1, 0].legend(title="separation |i-j|; dots: chance", ncols=3)
         for b, block in enumerate(data["block"].values):
             colour = BLOCK_COLOURS[b % len(BLOCK_COLOURS)]
             for name, marker, line in (("self_averaging", "o", "-"), ("between", "s", "--")):
                 values = data[name].sel(block=block).values
                 points(panels[1, 1], temperature, values, color=colour, marker=marker, ls=line, ms=3)
-        panels[1, 1].set(ylabel="correlation of the maps of two snapshots")
+        panels[1, 1].set(ylabel="correlation of two snapshots' maps")
         panels[1, 1].legend(handles=[
             Line2D([], [], color=BLACK, marker="o", ms=3, label="of one chain"),
             Line2D([], [], color=BLACK, marker="s", ms=3, ls="--", label="of independent chains"),
-        ])  # fmt: skip
+        ], loc="upper right")  # fmt: skip
         for axes in panels.flat:
             temperature_axis(axes, temperature, unit)
         for axes in panels.flat[:3]:
             axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
+        low, high = panels[1, 1].get_ylim()
+        panels[1, 1].set_ylim(low, high + 0.35 * (high - low))  # room for the legend
     return figure
 
 

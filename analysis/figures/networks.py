@@ -58,7 +58,7 @@ def thermodynamics_figure(networks: Sequence[Network]) -> Figure:
     """Mean loss, specific heat, validation and test error against T/T*, a colour for each network (figure 3)."""
     panels_of: list[tuple[str, Series]] = [
         ("mean loss ⟨U⟩ (nats)", lambda n: (n.data["energy"].values, n.run.references("energy"))),
-        ("specific heat C/P ($k_\\mathrm{B}$ per parameter)", _specific_heat),
+        ("specific heat C/P ($k_\\mathrm{B}$)", _specific_heat),
         ("validation error", lambda n: _observable(n, "val_error")),
         ("test error", lambda n: _observable(n, "test_error")),
     ]

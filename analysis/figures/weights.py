@@ -130,7 +130,7 @@ def _distributions(axes: Axes, data: xarray.Dataset, slot: int, groups: list[str
     axes.set_xlim(q[first], q[0] + bin_width * last)
     axes.set_ylim(0, 1.25)
     if legend:
-        axes.legend(loc="upper left", ncols=2, handlelength=1.2, columnspacing=0.8)
+        axes.legend(loc="upper left", ncols=3, handlelength=1.0, columnspacing=0.7, borderaxespad=0.1)
 
 
 def _against_temperature(axes: Axes, data: xarray.Dataset) -> None:
