@@ -13,6 +13,7 @@ import typer
 from hpc.world import launched_rank
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
+from protmpi.probes.commands import app as structures_commands
 
 if TYPE_CHECKING:
     from protmpi.store.verify import Examination
@@ -24,6 +25,7 @@ app = typer.Typer(
     help="Boltzmann sampling of the parameters of small protein networks.",
 )
 app.add_typer(data_commands, name="data", help="Structures, sequences, data sets.")
+app.add_typer(structures_commands, name="structures", help="What trained networks of protein chains know.")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
 ConfigFile = Annotated[

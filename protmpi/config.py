@@ -28,14 +28,15 @@ from protmpi.sections import (
     RunConfig,
     SamplerConfig,
     Section,
+    StructuresConfig,
     TemperingConfig,
     TrainConfig,
 )
 
-TASKS: dict[str, type[Section]] = {"folding": FoldingConfig, "kspin": KSpinConfig}
+TASKS: dict[str, type[Section]] = {"folding": FoldingConfig, "kspin": KSpinConfig, "structures": StructuresConfig}
 """The section [data] of each task."""
 
-KINDS = {"folding": ("transformer", "pooling"), "kspin": ("feedforward",)}
+KINDS = {"folding": ("transformer", "pooling"), "kspin": ("feedforward",), "structures": ("encoder",)}
 """The kinds of network that can learn each task."""
 
 
@@ -48,7 +49,10 @@ class Config(Section):
     """The whole configuration."""
 
     data: Annotated[
-        Annotated[FoldingConfig, Tag("folding")] | Annotated[KSpinConfig, Tag("kspin")], Discriminator(_task_of)
+        Annotated[FoldingConfig, Tag("folding")]
+        | Annotated[KSpinConfig, Tag("kspin")]
+        | Annotated[StructuresConfig, Tag("structures")],
+        Discriminator(_task_of),
     ] = FoldingConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()

@@ -84,6 +84,17 @@ class KSpinConfig(Section):
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of references and vectors")
 
 
+class StructuresConfig(Section):
+    """What the network learns: masked residues of protein chains, from sequence and Cα coordinates."""
+
+    task: Literal["structures"] = key("structures", "what is sampled")
+    file: Path = key(Path("structures.h5"), "data set (HDF5), written by `protmpi data structures`")
+    coordinates: bool = key(True, "the network sees Cα coordinates; false: sequences alone, for comparison")
+    mask_probability: Share = key(0.15, "probability that a site is to be guessed: 80 % mask, 10 % random, 10 % kept")
+    augment: bool = key(True, "training turns each chain at random and chooses sites anew every time")
+    seed: Annotated[int, Field(ge=0)] = key(1, "seed of the sites to be guessed")
+
+
 PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
     "transformer-1-26": {"kind": "transformer", "blocks": 1, "d": 26},
     "transformer-1-64": {"kind": "transformer", "blocks": 1, "d": 64},
@@ -158,7 +169,7 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """Starting points and reference weights: Adam (0.9, 0.98), warm-up, inverse square root, dropout."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"rate"})
+    later: ClassVar[frozenset[str]] = frozenset({"rate", "shards"})
 
     file: Path = key(Path("weights.h5"), "weights, curves and norms (HDF5), written by `protmpi train`")
     inits: Count = key(3, "independent early-stopped runs that fix the norm of the sphere")

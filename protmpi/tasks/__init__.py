@@ -66,6 +66,10 @@ def build(config: Config, device: torch.device | str = "cpu") -> Task:
         from protmpi.tasks.kspin import KSpin
 
         return KSpin.from_config(config, device)
+    if config.data.task == "structures":
+        from protmpi.tasks.structures import Structures
+
+        return Structures.from_config(config, device)
     from protmpi.tasks.folding import Folding
 
     return Folding.from_config(config, device)

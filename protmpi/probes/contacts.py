@@ -1,0 +1,93 @@
+"""A contact head on frozen embeddings: logistic regression on what two sites have in common and in what they differ.
+
+Two sites touch when their Cα are closer than 8 Å; pairs count from |i-j| = 6 on. Features of a pair are h_i h_j and
+(h_i - h_j)², element by element, so that the head does not know which site comes first. Precision P@L is the share of
+contacts among the L pairs of a chain (L/5 for P@L/5) that score highest, a mean over chains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from protmpi.errors import DataError
+from protmpi.probes.embeddings import Embedded
+
+CUTOFF, SEPARATION = 8.0, 6
+NEGATIVES = 5  # pairs without contact drawn for each contact of the training chains
+MOST_CHAINS = 2_000  # training chains that pairs are drawn from
+BOOTSTRAPS = 1_000
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Means over test chains with their bootstrap errors over chains."""
+
+    at_length: tuple[float, float]
+    at_fifth: tuple[float, float]
+    average: tuple[float, float]
+    """Average precision: area under the curve of precision against recall."""
+
+    chance: float
+    """What random scores would reach."""
+
+    chains: int
+    features: int
+
+
+def pairs(chain: Embedded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sites i < j of the pairs that count, and which of them touch."""
+    i, j = np.triu_indices(len(chain.h), SEPARATION)
+    both = chain.known[i] & chain.known[j]
+    i, j = i[both], j[both]
+    return i, j, np.linalg.norm(chain.x[i] - chain.x[j], axis=1) < CUTOFF
+
+
+def features(h: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """(pairs, 2 d) of embeddings h (L, d)."""
+    return np.concatenate([h[i] * h[j], (h[i] - h[j]) ** 2], axis=1)
+
+
+def fit(chains: Sequence[Embedded], random: np.random.Generator) -> Pipeline:
+    """The head, from all contacts of the chains and NEGATIVES times as many other pairs."""
+    x, y = [], []
+    for n in random.permutation(len(chains))[:MOST_CHAINS]:
+        i, j, touching = pairs(chains[n])
+        others = np.nonzero(~touching)[0]
+        count = min(len(others), NEGATIVES * int(touching.sum()))
+        kept = np.concatenate([np.nonzero(touching)[0], random.choice(others, count, replace=False)]).astype(int)
+        x.append(features(chains[n].h, i[kept], j[kept]))
+        y.append(touching[kept])
+    target = np.concatenate(y)
+    if not 0 < target.sum() < len(target):
+        raise DataError(f"the training chains have {target.sum()} contacts among {len(target)} pairs: nothing to learn")
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000, class_weight="balanced"))
+    return head.fit(np.concatenate(x), target)
+
+
+def measure(head: Pipeline, chains: Sequence[Embedded], random: np.random.Generator) -> Precision:
+    """Precision on chains that the head has not seen; those without a contact do not count."""
+    rows, chance = [], []
+    for chain in chains:
+        i, j, touching = pairs(chain)
+        if not touching.any():
+            continue
+        score = head.decision_function(features(chain.h, i, j))
+        best = touching[np.argsort(-score, kind="stable")]
+        length = len(chain.h)
+        rows.append(
+            (best[:length].mean(), best[: max(1, length // 5)].mean(), average_precision_score(touching, score))
+        )
+        chance.append(touching.mean())
+    if not rows:
+        raise DataError("no test chain has a contact")
+    found = np.array(rows)
+    means = found[random.integers(len(found), size=(BOOTSTRAPS, len(found)))].mean(1)
+    both = [(float(mean), float(sem)) for mean, sem in zip(found.mean(0), means.std(0), strict=True)]
+    return Precision(both[0], both[1], both[2], float(np.mean(chance)), len(found), head.n_features_in_)

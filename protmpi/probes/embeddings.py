@@ -1,0 +1,35 @@
+"""What a frozen network says of every site of whole chains, nothing hidden: what its head would read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from protmpi.tasks.structures import Structures
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """One chain: embeddings h (L, d), Cα x (L, 3) in Å and which of them are known (L,)."""
+
+    name: str
+    h: np.ndarray
+    x: np.ndarray
+    known: np.ndarray
+
+
+@torch.no_grad()
+def embed(task: Structures, w: np.ndarray, split: str) -> list[Embedded]:
+    """All chains of a split by weights w (P,), in the order of the data set."""
+    found, one = task.sets[split].intact(), torch.tensor(w, device=task.device)[None]
+    embedded: dict[int, Embedded] = {}
+    for chains, batch in found.batches(task.fits, task.device):
+        h = task.network.embedding(one, batch.chains)[0].cpu().numpy()
+        geometry = batch.chains.geometry[0].cpu().numpy()
+        for row, n in enumerate(chains.tolist()):
+            sites = slice(int(found.lengths[n]))
+            missing = geometry[row, sites, 3] > 0
+            embedded[n] = Embedded(found.names[n], h[row, sites], geometry[row, sites, :3], ~missing)
+    return [embedded[n] for n in range(len(found))]

@@ -1,0 +1,121 @@
+"""A function head on frozen embeddings: one logistic regression per label on the mean embedding of a chain.
+
+Labels are GO terms or any others, from a table with the columns `chain` and `term`, one row for each pair. Measured by
+Fmax of CAFA (Radivojac et al., Nature Methods 10 (2013) 221) and by the area under precision against recall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from protmpi.data import table
+from protmpi.errors import DataError
+from protmpi.probes.embeddings import Embedded
+
+LEAST = 5  # training chains that have, and that lack, a term that is learned
+THRESHOLDS = np.arange(1, 101) / 100.0  # those of CAFA
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which chain has which term: truth (chains, terms), bool. `source` is the file, for errors."""
+
+    source: str
+    names: tuple[str, ...]
+    terms: tuple[str, ...]
+    truth: np.ndarray
+
+    def of(self, chains: Sequence[Embedded]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean embeddings (n, d) and truth (n, terms) of those chains that the table names."""
+        row = {name: n for n, name in enumerate(self.names)}
+        kept = [chain for chain in chains if chain.name in row]
+        if not kept:
+            raise DataError(f"{self.source}: no label for any of {len(chains)} chains, the first is {chains[0].name}")
+        return np.stack([chain.h.mean(0) for chain in kept]), self.truth[[row[chain.name] for chain in kept]]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """On chains that the head has not seen."""
+
+    f_max: float
+    threshold: float
+    aupr_micro: float
+    """Over all pairs of chain and term together."""
+
+    aupr_macro: float
+    """Mean over terms that some of the chains have."""
+
+    chance: float
+    """Micro-averaged AUPR of random scores: the share of pairs that are true."""
+
+    chains: int
+    terms: int
+
+
+def read_labels(path: Path) -> Labels:
+    """Raises DataError: one line naming the file and what is wrong."""
+    rows = [(row["chain"], row["term"]) for row in table.read(path, ("chain", "term"))]
+    if not rows:
+        raise DataError(f"{path}: no label in it")
+    names, chain = np.unique([name for name, _ in rows], return_inverse=True)
+    terms, term = np.unique([term for _, term in rows], return_inverse=True)
+    truth = np.zeros((len(names), len(terms)), dtype=bool)
+    truth[chain, term] = True
+    return Labels(str(path), tuple(names.tolist()), tuple(terms.tolist()), truth)
+
+
+def probe(labels: Labels, train: Sequence[Embedded], test: Sequence[Embedded]) -> Quality:
+    """Train the head on some chains and measure it on others, for the terms that it can learn from them.
+
+    Raises DataError where there is none, or none of the others has one.
+    """
+    (x, y), (x_test, y_test) = labels.of(train), labels.of(test)
+    learnable = np.minimum(y.sum(0), (~y).sum(0)) >= LEAST
+    if not learnable.any():
+        raise DataError(f"{labels.source}: no term that at least {LEAST} of {len(y)} training chains have, and lack")
+    truth = y_test[:, learnable]
+    if not truth.any():
+        raise DataError(f"{labels.source}: none of {len(truth)} test chains has a term that can be learned")
+    heads = [make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000)).fit(x, y[:, term])
+             for term in np.nonzero(learnable)[0]]  # fmt: skip
+    probability = np.stack([head.predict_proba(x_test)[:, 1] for head in heads], axis=1)
+    best, threshold = f_max(truth, probability)
+    had = truth.any(0)
+    return Quality(
+        best,
+        threshold,
+        float(average_precision_score(truth, probability, average="micro")),
+        float(average_precision_score(truth[:, had], probability[:, had], average="macro")),
+        float(truth.mean()),
+        *truth.shape,
+    )
+
+
+def f_max(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
+    """Largest F(t) = 2 pr rc / (pr + rc) over thresholds t, and where; truth and probability are (chains, terms).
+
+    At t a chain is given the terms of probability >= t. Precision pr is a mean over the chains that are given a term,
+    recall rc over all chains that have one (protein-centric, CAFA).
+    """
+    kept = truth.any(1)
+    truth, probability = truth[kept], probability[kept]
+    best, where = 0.0, float(THRESHOLDS[0])
+    for threshold in THRESHOLDS:
+        given = probability >= threshold
+        hits, said = (given & truth).sum(1), given.sum(1)
+        if not hits.any():
+            continue
+        precision, recall = (hits[said > 0] / said[said > 0]).mean(), (hits / truth.sum(1)).mean()
+        f = 2.0 * precision * recall / (precision + recall)
+        if f > best:
+            best, where = float(f), float(threshold)
+    return best, where
