@@ -171,6 +171,31 @@ def training(
 
 
 @app.command()
+def points(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="weights files in exponent/, head/ and rotation/")],
+    out: Figures = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with status 1 when a claim does not hold")] = False,
+) -> None:
+    """Attention that measures distance: losses of its experiments beside the published ones, and what they show."""
+    from analysis.points import read_experiments
+    from analysis.tables import table_of
+
+    found = read_experiments(folder)
+    written = []
+    if out is not None:
+        from analysis.figures.points import experiments_figure
+        from analysis.figures.style import write_figures
+
+        written = write_figures({"experiments": experiments_figure(found)}, out)
+    headings = ("experiment", "setting", "validation L1 ±", "training L1 ±", "published")
+    claims = found.claims()
+    lines = [f"{'holds' if claim.holds else 'FAILS'}: {claim.meaning} ({claim.found})" for claim in claims]
+    _print(table_of(list(zip(headings, zip(*found.rows(), strict=True), strict=True))), lines, written)
+    if strict and not all(claim.holds for claim in claims):
+        raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     first: StorePath,
     second: StorePath,

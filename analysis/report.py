@@ -62,6 +62,8 @@ def report_of(run: Run, label: str, options: Options) -> RunReport:
     if "attention" in run.store.variables and run.store.snapshots:
         attention = run.attention(options)
         subjects.append(_attention(attention, data))
+    if "pair_attention" in run.store.variables and run.store.snapshots:
+        subjects.append(_distance(run))
     return RunReport(run, label, data, found, subjects, attention)
 
 
@@ -185,6 +187,33 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
         if f"reference_{name}" in data:
             subject.numbers[f"{name}_reference"] = data[[f"reference_{name}"]]
     return subject
+
+
+def _distance(run: Run) -> Subject:
+    from analysis.figures.distance import distance_figure
+    from analysis.weight_tables import distance_remarks, distance_table
+
+    data = run.distance()
+    return Subject(
+        "distance",
+        "Attention and distance",
+        {
+            "distance": (
+                distance_figure(data),
+                "(a) mean attention against distance, dashed: the attention to learn; of the Gaussian a exp(-(r/s)²) "
+                "fitted to single snapshots (b) the width s, (c) the amplitude a, (d) what it leaves over; at the side "
+                "the reference weights.",
+            )
+        },
+        [("The Gaussian that attention follows.", distance_table(data))],
+        distance_remarks(data),
+        {
+            "distance": data[["amplitude", "width", "residual"]],
+            "distance_curves": data[["curve"]],
+            **({"distance_reference": data[["reference_amplitude", "reference_width", "reference_residual"]]}
+               if "weights" in data.coords else {}),
+        },
+    )  # fmt: skip
 
 
 def together(reports: Sequence[RunReport]) -> Subject:

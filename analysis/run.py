@@ -164,3 +164,9 @@ class Run:
         from analysis.attention import attention
 
         return attention(self, options)
+
+    def distance(self) -> xarray.Dataset:
+        """The Gaussian of the distance that attention follows; see `analysis.distance.distance`."""
+        from analysis.distance import distance
+
+        return distance(self)

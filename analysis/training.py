@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray
@@ -45,6 +46,10 @@ class Training:
     """ES, OT -> epoch at which each reference was stopped, (reference,)."""
     norms: dict[str, np.ndarray]
     """ES, OT -> |w|² of the weights themselves, (reference,)."""
+    model: dict[str, Any]
+    """The section [model] that the network comes from."""
+    data: dict[str, Any]
+    """The section [data], empty where the file does not say."""
 
     def marks(self) -> xarray.Dataset:
         """Losses, errors, |w|² and epoch (weights, reference); between two evaluations losses are interpolated."""
@@ -91,10 +96,11 @@ def read_training(path: Path) -> Training:
     if not path.exists():
         raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
     with reading(path) as file:
-        model = file.attrs.get("model")
+        sections = {name: str(file.attrs.get(name, "{}")) for name in ("model", "data")}
         arrays = numbers(file, path)
     try:
-        label = str(json.loads(str(model))["name"])
+        model, data = (json.loads(section) for section in sections.values())
+        label = str(model["name"])
         weights = {w: arrays[f"references/{w}"].astype(np.float64) for w in REFERENCES}
         epochs = {w: np.atleast_1d(arrays[f"references/{w}_epoch"]) for w in REFERENCES}
         references = _curves(arrays, "references", len(weights["ES"]))
@@ -105,7 +111,7 @@ def read_training(path: Path) -> Training:
     if any(len(epochs[w]) != len(references) or weights[w].ndim != 2 for w in REFERENCES):
         raise DataError(f"{path}: has another number of weights than of learning curves; train again")
     norms = {w: np.sum(weights[w] ** 2, axis=1) for w in REFERENCES}
-    return Training(label, weights["ES"].shape[1], norm2, inits, references, epochs, norms)
+    return Training(label, weights["ES"].shape[1], norm2, inits, references, epochs, norms, model, data)
 
 
 def _curves(arrays: dict[str, np.ndarray], stage: str, runs: int) -> list[Curve]:

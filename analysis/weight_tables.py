@@ -1,4 +1,4 @@
-"""Overlaps, gains and contacts as text: tables and remarks."""
+"""Overlaps, gains, contacts and distances as text: tables and remarks."""
 
 from __future__ import annotations
 
@@ -81,4 +81,22 @@ def contacts_remarks(data: xarray.Dataset) -> list[str]:
             f"{label} weights, {strict.size} of them, block {best}: P@L {plus_minus(strict.mean(), spread[0])}, "
             f"P'@L {plus_minus(near.mean(), spread[1])} (± spread)."
         )
+    return lines
+
+
+def distance_table(data: xarray.Dataset) -> Table:
+    """Width, amplitude and residual of the Gaussian at each temperature."""
+    names = {"width": "width s ±", "amplitude": "amplitude a ±", "residual": "rms left over ±"}
+    return table_of([_temperatures(data), *((head, _with_errors(data[name].values)) for name, head in names.items())])
+
+
+def distance_remarks(data: xarray.Dataset) -> list[str]:
+    """The width to learn, and that of the reference weights."""
+    lines = []
+    if "target_width" in data:
+        lines.append(f"Width to learn: {data['target_width'].item():.4g}.")
+    for label in data["weights"].values if "weights" in data.coords else ():
+        width = data["reference_width"].sel(weights=label).values
+        spread = width.std(ddof=1) if width.size > 1 else np.nan
+        lines.append(f"{label} weights, {width.size} of them: width {plus_minus(width.mean(), spread)} (± spread).")
     return lines

@@ -25,6 +25,7 @@ from protmpi.sections import (
     FoldingConfig,
     KSpinConfig,
     ModelConfig,
+    PointsConfig,
     RunConfig,
     SamplerConfig,
     Section,
@@ -33,10 +34,14 @@ from protmpi.sections import (
     TrainConfig,
 )
 
-TASKS: dict[str, type[Section]] = {"folding": FoldingConfig, "kspin": KSpinConfig, "structures": StructuresConfig}
+TASKS: dict[str, type[Section]] = {
+    "folding": FoldingConfig, "kspin": KSpinConfig, "points": PointsConfig, "structures": StructuresConfig
+}  # fmt: skip
 """The section [data] of each task."""
 
-KINDS = {"folding": ("transformer", "pooling"), "kspin": ("feedforward",), "structures": ("encoder",)}
+KINDS = {
+    "folding": ("transformer", "pooling"), "kspin": ("feedforward",), "points": ("encoder",), "structures": ("encoder",)
+}  # fmt: skip
 """The kinds of network that can learn each task."""
 
 
@@ -51,6 +56,7 @@ class Config(Section):
     data: Annotated[
         Annotated[FoldingConfig, Tag("folding")]
         | Annotated[KSpinConfig, Tag("kspin")]
+        | Annotated[PointsConfig, Tag("points")]
         | Annotated[StructuresConfig, Tag("structures")],
         Discriminator(_task_of),
     ] = FoldingConfig()
@@ -67,6 +73,12 @@ class Config(Section):
             wanted = " or ".join(f'"{kind}"' for kind in KINDS[self.data.task])
             raise ValueError(f'model.kind: "{self.model.kind}" cannot learn data.task = "{self.data.task}", '
                              f"it takes {wanted}")  # fmt: skip
+        return self
+
+    @model_validator(mode="after")
+    def _starts_are_trained(self) -> Config:
+        if not self.train.references and "OT" in self.sampler.start:
+            raise ValueError('train.references: 0 leaves no over-trained weights for sampler.start = "OT"; at least 1')
         return self
 
     @model_validator(mode="after")

@@ -91,7 +91,7 @@ class Plan:
         run = self.config.run
         variables = (
             Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
-            Variable("slot_temperature", "draw", "temperature of the walker", "nats"),
+            Variable("slot_temperature", "draw", "temperature of the walker", self._unit),
             *self._tempering_variables(),
             *self.task.variables,
             *self._sampler_variables(),
@@ -104,6 +104,11 @@ class Plan:
         )  # fmt: skip
         return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables)
 
+    @property
+    def _unit(self) -> str:
+        """Unit of the energy, and so of the temperature."""
+        return next(variable.unit for variable in self.task.variables if variable.name == "energy")
+
     def _tempering_variables(self) -> list[Variable]:
         if self.config.tempering.kind != "simulated":
             return []
@@ -114,7 +119,7 @@ class Plan:
     def _sampler_variables(self) -> list[Variable]:
         """What a kind of sampler records of itself."""
         sampler, arrays = self.config.sampler, len(self.task.layout.entries)
-        cost = [Variable("cost", "draw", "full-batch training cost, without the regulariser", "nats")]
+        cost = [Variable("cost", "draw", "full-batch training cost, without the regulariser", self._unit)]
         kept = cost if sampler.lamda or sampler.gamma else []
         if sampler.hybrid:
             return [
@@ -151,12 +156,13 @@ class Plan:
         norm2 = np.array([np.sum(self.start(walker).astype(np.float64) ** 2) for walker in range(self.walkers)])
         held = Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held")
         constants = [
-            Constant("temperature", ("ladder",), temperatures, "temperature of each slot", "nats"),
+            Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
             *([held] if self.config.sampler.constrained else []),
             *self.task.constants(),
         ]
         for name in ("es", "ot") if self.weights else ():
-            constants += self._reference_constants(name)
+            if len(getattr(self.weights, name)):
+                constants += self._reference_constants(name)
         return constants
 
     def _reference_constants(self, name: str) -> list[Constant]:

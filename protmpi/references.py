@@ -67,11 +67,13 @@ def print_table(config: Config, task: Task) -> None:
     found = weights.load(config.train.file, config, task)
     table = Table("weights", "epoch", "|w|²", "U train", "U val", "error train", "error val", box=None)
     for name, parameters, epochs in (("ES", found.es, found.es_epoch), ("OT", found.ot, found.ot_epoch)):
+        if not len(parameters):
+            continue
         values = task.draw_observables(torch.tensor(parameters, device=task.device))
         for row, w in enumerate(parameters):
             columns = ("energy", "val_energy", "train_error", "val_error")
             table.add_row(f"{name} {row + 1}", str(epochs[row]), f"{np.sum(w.astype(np.float64) ** 2):.1f}",
-                          *(f"{values[column][row]:.4f}" for column in columns))  # fmt: skip
+                          *(f"{values[column][row]:.4g}" for column in columns))  # fmt: skip
     console = open_console(0)
     console.print(table)
     console.print(f"weights: {config.train.file}")
@@ -136,7 +138,7 @@ class Reference:
 
 def _losses(trainer: Trainer) -> str:
     c = trainer.curves
-    return f", U {c['train_energy'][-1]:.3f} train {c['val_energy'][-1]:.3f} val" if c["epoch"] else ""
+    return f", U {c['train_energy'][-1]:.3g} train {c['val_energy'][-1]:.3g} val" if c["epoch"] else ""
 
 
 def _saturated(curves: dict[str, list[float]]) -> bool:

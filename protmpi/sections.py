@@ -84,6 +84,28 @@ class KSpinConfig(Section):
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of references and vectors")
 
 
+class PointsConfig(Section):
+    """What the network learns: how near points in a box are to one another (METHOD: attention and distance)."""
+
+    task: Literal["points"] = key("points", "what is sampled")
+    points: Annotated[int, Field(ge=2)] = key(5, "points of a structure, uniform in a box of side 200")
+    dimension: Annotated[int, Field(ge=1, le=4)] = key(3, "coordinates of a point")
+    exponent: Positive = key(2.0, "e of the attention to learn, exp(-(distance/200)^e)")
+    rotations: Annotated[int, Field(ge=0)] = key(
+        0, "copies of every training structure, each turned at random; 0: one, as it was drawn"
+    )
+    train: Count = key(8_000, "structures to sample and train on, before rotations")
+    val: Count = key(1_000, "structures for validation")
+    test: Count = key(1_000, "structures of the test set")
+    seed: Annotated[int, Field(ge=0)] = key(1, "seed of structures and rotations")
+
+    @model_validator(mode="after")
+    def _a_line_does_not_turn(self) -> PointsConfig:
+        if self.rotations and self.dimension == 1:
+            raise ValueError("rotations: there is none in one dimension; take dimension 2 to 4, or 0 rotations")
+        return self
+
+
 class StructuresConfig(Section):
     """What the network learns: masked residues of protein chains, from sequence and Cα coordinates."""
 
@@ -107,7 +129,7 @@ PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
 class ModelConfig(Section):
     """The network: a published one by name, or sizes of your own (a size beside the name replaces the named one)."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"heads"})
+    later: ClassVar[frozenset[str]] = frozenset({"heads", "head"})
 
     name: str = key("transformer-1-26", "one of `protmpi models`, or any label when kind and sizes are given")
     kind: Literal["transformer", "pooling", "feedforward", "encoder"] = key(
@@ -116,6 +138,7 @@ class ModelConfig(Section):
     )  # fmt: skip
     blocks: Count = key(1, "attention blocks (transformer, encoder)")
     heads: Count = key(8, "heads that share out the embedding dimension (encoder only)")
+    head: Count | None = key(None, "size of the head that measures distance (points only); d/8 if absent")
     d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension")
     m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent")
     layers: Annotated[list[Count], Field(min_length=1)] = key(
@@ -161,6 +184,11 @@ class ModelConfig(Section):
         return self.m if self.m is not None else (5 * self.d if self.kind == "pooling" else 4 * self.d)
 
     @property
+    def head_size(self) -> int:
+        """Columns of the head that measures distance, resolved."""
+        return self.head or max(1, self.d // 8)
+
+    @property
     def width(self) -> int:
         """The dimension that the learning rate of a training is scaled by."""
         return self.layers[0] if self.kind == "feedforward" else self.d
@@ -173,7 +201,10 @@ class TrainConfig(Section):
 
     file: Path = key(Path("weights.h5"), "weights, curves and norms (HDF5), written by `protmpi train`")
     inits: Count = key(3, "independent early-stopped runs that fix the norm of the sphere")
-    references: Count = key(3, "reference models, stopped at that norm (ES) and over-trained (OT)")
+    references: Annotated[int, Field(ge=0)] = key(
+        3,
+        "reference models, stopped at that norm (ES) and over-trained (OT); 0: the early-stopped runs serve as ES",
+    )
     batch: Count = key(64, "mini-batch", "sequences")
     shards: Count = key(
         1, "parts that each mini-batch is cut into; with more than one, ranks share mini-batches, not whole runs"

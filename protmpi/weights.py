@@ -21,7 +21,10 @@ CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "no
 
 @dataclass(frozen=True)
 class Weights:
-    """Reference weights: ES and OT of shape (references, P), float32, and their epochs."""
+    """Reference weights: ES and OT of shape (references, P), float32, and their epochs.
+
+    Trained without a second stage there are no OT weights, and ES are those of the first stage.
+    """
 
     es: np.ndarray
     ot: np.ndarray
@@ -53,12 +56,13 @@ def load(path: Path, config: Config, task: Task) -> Weights:
         raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
     arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
     try:
-        found = Weights(arrays["references/ES"], arrays["references/OT"],
-                        arrays["references/ES_epoch"], arrays["references/OT_epoch"])  # fmt: skip
+        stage = "references" if arrays["references/ES"].size else "inits"
+        found = Weights(arrays[f"{stage}/ES"], arrays["references/OT"],
+                        arrays[f"{stage}/ES_epoch"], arrays["references/OT_epoch"])  # fmt: skip
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]} is missing; delete the file and train again") from None
     for name, weights in (("ES", found.es), ("OT", found.ot)):
-        if weights.ndim != 2 or weights.shape[1] != task.layout.size or not len(weights):
+        if weights.ndim != 2 or weights.shape[1] != task.layout.size or len(weights) < (name == "ES"):
             raise DataError(f"{path}: {name} has shape {weights.shape}, the network has {task.layout.size} parameters")
         if not np.isfinite(weights).all():
             raise DataError(f"{path}: {name} has values that are not finite; delete the file and train again")
@@ -71,7 +75,9 @@ class Parts:
     def __init__(self, file: Path, config: Config, task: Task) -> None:
         self.file, self._identity = file, identity(config, task)
         self._folder = file.with_name(file.name + ".parts")
-        self._layout = json.dumps(task.layout.to_json())
+        self._notes = {
+            "layout": json.dumps(task.layout.to_json()), "data": json.dumps(config.data.model_dump(mode="json"))
+        }  # fmt: skip
 
     def finished(self) -> bool:
         """Whether the final file is there already. Raises DataError when it comes from another configuration."""
@@ -96,23 +102,25 @@ class Parts:
 
     def assemble(self, inits: list[dict[str, Any]], references: list[dict[str, Any]], norm2: float) -> None:
         """Write the final file, then drop the parts that it holds."""
-        arrays: dict[str, np.ndarray] = {"norm2": np.asarray(norm2), "inits/ES": _stack(inits, "ES", np.float32)}
+        size, arrays = inits[0]["ES"].size, {"norm2": np.asarray(norm2)}
+        arrays["inits/ES"] = _stack(inits, "ES", np.float32, size)
         arrays["inits/ES_epoch"] = _stack(inits, "ES.epoch", np.int64)
         for mark in ("ES", "OT"):
-            arrays[f"references/{mark}"] = _stack(references, mark, np.float32)
+            arrays[f"references/{mark}"] = _stack(references, mark, np.float32, size)
             arrays[f"references/{mark}_epoch"] = _stack(references, f"{mark}.epoch", np.int64)
         for stage, runs in (("inits", inits), ("references", references)):
             for index, run in enumerate(runs):
                 for name in CURVES:
                     arrays[f"{stage}/curves/{index}/{name}"] = run[f"curve.{name}"]
-        _write(self.file, {**self._identity, "layout": self._layout}, arrays)
+        _write(self.file, {**self._identity, **self._notes}, arrays)
         for part in self._folder.glob("*-*.h5"):
             part.unlink()
         self._folder.rmdir()
 
 
-def _stack(runs: list[dict[str, Any]], name: str, dtype: type) -> np.ndarray:
-    return np.stack([run[name] for run in runs]).astype(dtype)
+def _stack(runs: list[dict[str, Any]], name: str, dtype: type, *shape: int) -> np.ndarray:
+    """Arrays of this shape side by side (runs, *shape), be there any or none."""
+    return np.array([run[name] for run in runs], dtype=dtype).reshape(len(runs), *shape)
 
 
 def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]) -> None:

@@ -66,6 +66,10 @@ def build(config: Config, device: torch.device | str = "cpu") -> Task:
         from protmpi.tasks.kspin import KSpin
 
         return KSpin.from_config(config, device)
+    if config.data.task == "points":
+        from protmpi.tasks.points import Points
+
+        return Points.from_config(config, device)
     if config.data.task == "structures":
         from protmpi.tasks.structures import Structures
 

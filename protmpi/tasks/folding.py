@@ -26,8 +26,6 @@ from protmpi.tasks.splits import SPLITS, Splits
 
 MASK = 20
 VOCABULARY = 21
-CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
-MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
 GROUP = 8  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
 ATTENTION_SEQUENCES = 1_000  # test sequences that a mean attention map is averaged over
 ATTENTION_CHUNK = 16  # of them at a time
@@ -183,18 +181,12 @@ class Folding(Splits):
             sums[1] += wrong.sum(1, dtype=torch.float64)
         return sums
 
-    def _together(self, w: Tensor) -> list[slice]:
-        """Walkers that go through the network together: one by one in the cache of a CPU, all on a GPU."""
-        size = len(w) if w.is_cuda else 1
-        return [slice(start, start + size) for start in range(0, len(w), size)]
-
     def _batches(self, split: str, indices: np.ndarray) -> Iterator[Batch]:
         """The sequences `indices` (W, B), as many at a time as the device takes well."""
-        numbers = len(indices) * self.network.width
-        if self.sets[split].tokens.is_cuda:
-            size = max(1, MEMORY // numbers)
+        size = self._at_a_time(len(indices), self.network.width)
+        if self.device.type == "cuda":
             return self.sets[split].batches(indices, size, group=size)
-        return self.sets[split].batches(indices, max(GROUP, CACHE // numbers), GROUP)
+        return self.sets[split].batches(indices, max(GROUP, size), GROUP)
 
     def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
         observables = super().snapshot_observables(w)

@@ -1,4 +1,4 @@
-"""What tasks with a training, a validation and a test set measure alike."""
+"""What tasks with a training, a validation and a test set measure alike, and how much they compute at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 SPLITS = ("train", "val", "test")
+CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
+MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
 
 
 class Splits(ABC):
     """Energies and errors on the three splits, from `evaluate`."""
 
+    device: torch.device
     augments = False
 
     check: Callable[[], None] = staticmethod(lambda: None)
@@ -33,3 +37,12 @@ class Splits(ABC):
         """Test, (W,) each."""
         test_energy, test_error = self.evaluate(w, "test")
         return {"test_energy": test_energy, "test_error": test_error}
+
+    def _together(self, w: Tensor) -> list[slice]:
+        """Walkers that go through the network together: one by one in the cache of a CPU, all on a GPU."""
+        size = len(w) if w.is_cuda else 1
+        return [slice(start, start + size) for start in range(0, len(w), size)]
+
+    def _at_a_time(self, walkers: int, width: int) -> int:
+        """Samples that the device takes well in one pass, with `width` numbers of each in the widest array."""
+        return max(1, (MEMORY if self.device.type == "cuda" else CACHE) // (walkers * width))

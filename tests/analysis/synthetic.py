@@ -23,8 +23,11 @@ DIMS = {
     "log_weight": ("ladder",),
     "parameters": ("parameter",),
     "attention": ("block", "site", "attended"),
+    "pair_attention": ("pair",),
 }
 """Dimensions of variables beside walker and row."""
+SNAPSHOTS = ("parameters", "attention", "pair_attention")
+"""Variables over (walker, snapshot), float32."""
 
 
 class OneRank:
@@ -66,16 +69,18 @@ def write_store(
     tempering: dict[str, Any] | None = None,
     burn_in: int | None = None,
     contacts: np.ndarray | None = None,
+    pairs: dict[str, np.ndarray] | None = None,
     model: dict[str, Any] | None = None,
     more: dict[str, Any] | None = None,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
-    Observables named test_..., `parameters` and `attention` are over (walker, snapshot, ...), kinetic_ratio_layer over
-    (walker, draw, layer), with `layers` the name and size of each. Without `slot` walkers stay at their temperatures.
-    `sampler` and `model` add to these sections of the configuration, `more` has others; `sphere` is whether the norm is
-    held. `tempering` is that section of the configuration, `burn_in` (steps) the attribute of newer stores.
+    Observables named test_... and those of SNAPSHOTS are over (walker, snapshot, ...), kinetic_ratio_layer over
+    (walker, draw, layer), with `layers` the name and size of each; `pairs` are the constants over pairs of points.
+    Without `slot` walkers stay at their temperatures. `sampler` and `model` add to these sections of the configuration,
+    `more` has others; `sphere` is whether the norm is held. `tempering` is that section of the configuration, `burn_in`
+    (steps) the attribute of newer stores.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -86,10 +91,10 @@ def write_store(
     variables = tuple(
         Variable(
             name,
-            "snapshot" if name.startswith("test_") or name in ("parameters", "attention") else "draw",
+            "snapshot" if name.startswith("test_") or name in SNAPSHOTS else "draw",
             name.replace("_", " "),
             units.get(name, ""),
-            {"slot": "int32", "parameters": "float32", "attention": "float32"}.get(name, "float64"),
+            "int32" if name == "slot" else "float32" if name in SNAPSHOTS else "float64",
             dims=DIMS.get(name, ()),
             shape=values.shape[2:],
             physics=name != "seconds",
@@ -113,6 +118,7 @@ def write_store(
         Constant(name, ("reference", *DIMS.get(name.split("_", 1)[1], ())), v, name, "")
         for name, v in (references or {}).items()
     ]
+    constants += [Constant(name, ("pair",), values, name, "") for name, values in (pairs or {}).items()]
     if contacts is not None:
         constants.append(Constant("contact_map", ("site", "attended"), contacts.astype("uint8"), "contacts", ""))
     model = {"name": "transformer-1-4", "kind": "transformer", "blocks": 1, "d": 4, "m": 16, **(model or {})}

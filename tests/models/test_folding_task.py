@@ -11,7 +11,7 @@ from bench import baseline
 from protmpi.models import Network
 from protmpi.models.pooling import Pooling
 from protmpi.models.transformer import Transformer
-from protmpi.tasks import folding
+from protmpi.tasks import folding, splits
 from protmpi.tasks.folding import Folding
 
 L, V = reference.LENGTH, reference.VOCABULARY
@@ -120,7 +120,7 @@ def test_walkers_alone_equal_walkers_in_company(network: Network) -> None:
 
 @each_network
 def test_full_batch_is_the_mean_over_sequences(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "CACHE", 0)  # several passes
+    monkeypatch.setattr(splits, "CACHE", 0)  # several passes
     task, w = reference.task_and_weights(network)
     for code, split in enumerate(folding.SPLITS):
         energy, error = task.evaluate(w, split)

@@ -1,0 +1,45 @@
+"""Structures of a few points in a box, and how near any two points of a structure are (METHOD section 12)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import special_ortho_group
+
+from protmpi.sections import PointsConfig
+
+SIDE = 200.0
+"""Side of the box, and the distance at which two points are near by 1/e."""
+SPLITS = ("train", "val", "test")
+
+
+def draw(config: PointsConfig) -> dict[str, np.ndarray]:
+    """Structures (N, n, D), float64, of every split: uniform in the box, then centred; training structures turned.
+
+    A split has a stream of its own and the rotations another, so that none depends on the size of the others.
+    """
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(1 + len(SPLITS))]
+    drawn = {}
+    for split, stream in zip(SPLITS, streams[1:], strict=True):
+        x = stream.uniform(0.0, SIDE, (getattr(config, split), config.points, config.dimension))
+        drawn[split] = x - x.mean(1, keepdims=True)
+    if config.rotations:
+        drawn["train"] = turned(drawn["train"].repeat(config.rotations, 0), streams[0])
+    return drawn
+
+
+def turned(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Structures x (N, n, D), each turned about the origin by a rotation of its own, uniform in SO(D)."""
+    rotations = special_ortho_group.rvs(x.shape[-1], size=len(x), random_state=random).reshape(
+        len(x), *x.shape[-1:] * 2
+    )
+    return np.asarray(x @ rotations)
+
+
+def distances(x: np.ndarray) -> np.ndarray:
+    """Euclidean distances (N, n, n) between the points of structures x (N, n, D)."""
+    return np.asarray(np.linalg.norm(x[:, :, None] - x[:, None], axis=-1))
+
+
+def nearness(x: np.ndarray, exponent: float) -> np.ndarray:
+    """A_ij = exp(-(|x_i - x_j|/SIDE)^e), (N, n, n), of structures x (N, n, D)."""
+    return np.asarray(np.exp(-((distances(x) / SIDE) ** exponent)))
