@@ -11,6 +11,7 @@ thermodynamics  <U>, heat capacity both ways, T* and every observable against T
 checks          numbers of a run whose right value is known: pass, weak or fail
 overlaps        how alike sampled weights are;  gains  which elements are useless;  compact  the network without them
 attention       mean maps of every block;  contacts  how well a map tells the contacts of a structure
+structures      perplexity, recovery and attention profiles of networks of protein chains
 distance        the Gaussian of the distance that attention follows;  points  experiments on what it can learn
 tempering       replica exchange: acceptance, barrier, round trips, flow
 free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may

@@ -98,11 +98,11 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
 
 
 def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:
-    """Maps (chain, snapshot, block, L, L) of the chains that miss none (`Run.chains`)."""
+    """Maps, or any other rows (chain, snapshot, ...), of the chains that miss none (`Run.chains`)."""
     if not chains.size:
         return chains
-    number = np.arange(chains[:, :, 0, 0, 0].size, dtype=float).reshape(chains.shape[:2])
-    number[~np.isfinite(chains).all((2, 3, 4))] = np.nan
+    number = np.arange(chains.shape[0] * chains.shape[1], dtype=float).reshape(chains.shape[:2])
+    number[~np.isfinite(chains).all(tuple(range(2, chains.ndim)))] = np.nan
     kept = run.chains(number).astype(int)
     return chains.reshape(-1, *chains.shape[2:])[kept]
 

@@ -33,26 +33,30 @@ class Gaussian(NamedTuple):
     residual: float
 
 
-def fit_gaussian(distance: np.ndarray, attention: np.ndarray) -> Gaussian:
-    """Least squares over all pairs (pair,); NaN where attention is not finite or does not fall with distance."""
+def fit_gaussian(distance: np.ndarray, attention: np.ndarray, weight: np.ndarray | None = None) -> Gaussian:
+    """Least squares over all pairs (pair,); NaN where attention is not finite or does not fall with distance.
+
+    `weight` (pair,): how many pairs each one stands for.
+    """
     from scipy.optimize import curve_fit
 
     unknown = Gaussian(np.nan, np.nan, np.nan)
     if not np.isfinite(attention).all() or np.ptp(attention) == 0:
         return unknown
-    scale = float(np.sqrt(np.mean(distance**2)))
+    scale = float(np.sqrt(np.average(distance**2, weights=weight)))
     r2 = (distance / scale) ** 2
 
     def model(r2: np.ndarray, a: float, inverse: float) -> np.ndarray:
         return np.asarray(a * np.exp(-r2 * inverse))
 
     try:
-        (a, inverse), _ = curve_fit(model, r2, attention.astype(np.float64), p0=(float(attention.max()), 1.0))
+        sigma = None if weight is None else weight**-0.5
+        (a, inverse), _ = curve_fit(model, r2, attention.astype(np.float64), (float(attention.max()), 1.0), sigma)
     except RuntimeError:  # no minimum found
         return unknown
     if inverse <= 0:
         return unknown
-    residual = np.sqrt(np.mean((attention - model(r2, a, inverse)) ** 2))
+    residual = np.sqrt(np.average((attention - model(r2, a, inverse)) ** 2, weights=weight))
     return Gaussian(float(a), scale * float(inverse**-0.5), float(residual))
 
 

@@ -64,6 +64,8 @@ def report_of(run: Run, label: str, options: Options) -> RunReport:
         subjects.append(_attention(attention, data))
     if "pair_attention" in run.store.variables and run.store.snapshots:
         subjects.append(_distance(run))
+    if "attention_profile" in run.store.variables and run.store.snapshots:
+        subjects += _structures(run, data)
     return RunReport(run, label, data, found, subjects, attention)
 
 
@@ -214,6 +216,37 @@ def _distance(run: Run) -> Subject:
                if "weights" in data.coords else {}),
         },
     )  # fmt: skip
+
+
+def _structures(run: Run, thermodynamics: xarray.Dataset) -> Iterator[Subject]:
+    from analysis import structure_tables as texts
+    from analysis.figures.structures import profiles_figure, residues_figure
+    from analysis.structures import profiles, residues
+
+    slot = shown_slot(thermodynamics)
+    found = residues(run)
+    caption = "Masked test residues: all of them against T, and by the true amino acid next to T*; ES, OT: weights."
+    yield Subject(
+        "residues",
+        "Perplexity and recovery",
+        {"residues": (residues_figure(found, slot), caption)},
+        [("By the true amino acid.", texts.residues_table(found, slot))],
+        texts.residues_remarks(found),
+        {"residues": found[["perplexity", "recovery"]]},
+    )
+    found = profiles(run)
+    caption = (
+        "Attention against Cα distance, mean over heads, at every temperature, and width and amplitude of the Gaussian "
+        "a exp(-(r/s)²) fitted to single snapshots against T. Dotted: even attention."
+    )
+    yield Subject(
+        "profiles",
+        "Attention and distance",
+        {"profiles": (profiles_figure(found), caption)},
+        [("The Gaussian of each block.", texts.profiles_table(found))],
+        texts.profiles_remarks(),
+        {"profiles": found[["amplitude", "width"]], "profile_curves": found[["profile"]]},
+    )
 
 
 def together(reports: Sequence[RunReport]) -> Subject:

@@ -26,11 +26,9 @@ from protmpi.models.memory import keep_freed_memory
 from protmpi.sections import StructuresConfig
 from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.chain_set import Batch, ChainSet, Fits
-from protmpi.tasks.splits import SPLITS, Splits
+from protmpi.tasks.splits import CACHE, MEMORY, SPLITS, Splits
 
 ACIDS = len(AMINO_ACIDS)
-CACHE = 2_000_000  # numbers in the widest array of a pass on a CPU
-MEMORY = 2**27  # the same on a GPU
 PROFILE_CHAINS = 100  # test chains that attention against distance is averaged over
 DISTANCE = np.arange(2.5, 42.0)  # Å: middles of bins of 1 Å; neighbours along the chain are 3.8 Å apart
 
@@ -120,9 +118,12 @@ class Structures(Splits):
             by_acid = one_hot(batch.targets, ACIDS, torch.float64)[0]
             sums[0, i] += energies[0].double() @ by_acid
             sums[1, i] += (logits.argmax(-1) == batch.targets)[0].double() @ by_acid
-        found = self.sets[split]
         energy, right = sums.cpu().numpy()
-        return energy, right, np.bincount(found.tokens[found.chosen], minlength=ACIDS)
+        return energy, right, self._sites_by_residue(split)
+
+    def _sites_by_residue(self, split: str) -> np.ndarray:
+        found = self.sets[split]
+        return np.bincount(found.tokens[found.chosen], minlength=ACIDS)
 
     def _passes(self, w: Tensor, split: str) -> Iterator[tuple[int, Batch, Tensor]]:
         """(walker, batch, logits) over a whole split."""
@@ -168,6 +169,7 @@ class Structures(Splits):
         """Distances and numbers of pairs of the attention profile."""
         return [
             Constant("profile_distance", ("distance_bin",), DISTANCE, "Cα distance in the middle of the bin", "Å"),
+            Constant("residue_sites", ("amino_acid",), self._sites_by_residue("test"), "test sites by amino acid"),
             Constant("profile_pairs", ("distance_bin",), self._pair_counts(), "pairs of test sites in the bin"),
         ]
 

@@ -24,9 +24,15 @@ DIMS = {
     "parameters": ("parameter",),
     "attention": ("block", "site", "attended"),
     "pair_attention": ("pair",),
+    "attention_profile": ("block", "head", "distance_bin"),
+    "profile_distance": ("distance_bin",),
+    "profile_pairs": ("distance_bin",),
+    "residue_energy": ("amino_acid",),
+    "residue_recovery": ("amino_acid",),
+    "residue_sites": ("amino_acid",),
 }
 """Dimensions of variables beside walker and row."""
-SNAPSHOTS = ("parameters", "attention", "pair_attention")
+SNAPSHOTS = ("parameters", "attention", "pair_attention", "attention_profile", "residue_energy", "residue_recovery")
 """Variables over (walker, snapshot), float32."""
 
 
@@ -77,10 +83,10 @@ def write_store(
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
 
     Observables named test_... and those of SNAPSHOTS are over (walker, snapshot, ...), kinetic_ratio_layer over
-    (walker, draw, layer), with `layers` the name and size of each; `pairs` are the constants over pairs of points.
-    Without `slot` walkers stay at their temperatures. `sampler` and `model` add to these sections of the configuration,
-    `more` has others; `sphere` is whether the norm is held. `tempering` is that section of the configuration, `burn_in`
-    (steps) the attribute of newer stores.
+    (walker, draw, layer), with `layers` the name and size of each; `pairs` are constants over pairs of points, or
+    over what DIMS says. Without `slot` walkers stay at their temperatures. `sampler` and `model` add to these sections
+    of the configuration, `more` has others; `sphere` is whether the norm is held. `tempering` is that section of the
+    configuration, `burn_in` (steps) the attribute of newer stores.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -118,7 +124,7 @@ def write_store(
         Constant(name, ("reference", *DIMS.get(name.split("_", 1)[1], ())), v, name, "")
         for name, v in (references or {}).items()
     ]
-    constants += [Constant(name, ("pair",), values, name, "") for name, values in (pairs or {}).items()]
+    constants += [Constant(name, DIMS.get(name, ("pair",)), values, name, "") for name, values in (pairs or {}).items()]
     if contacts is not None:
         constants.append(Constant("contact_map", ("site", "attended"), contacts.astype("uint8"), "contacts", ""))
     model = {"name": "transformer-1-4", "kind": "transformer", "blocks": 1, "d": 4, "m": 16, **(model or {})}

@@ -20,6 +20,7 @@ def test_it_parses(path: Path) -> None:
 @pytest.mark.parametrize("folder", ["paper", "gallery"])
 def test_a_campaign_has_every_network_and_files_of_its_own(folder: str) -> None:
     configs = [load(path) for path in (CONFIGS / folder).glob("*.toml")]
+    configs = [config for config in configs if config.data.task == "folding"]
     assert sorted(config.model.name for config in configs) == sorted(PUBLISHED_NETWORKS)
     assert len({config.data.file for config in configs}) == 1
     assert len({config.train.file for config in configs} | {config.execution.store for config in configs}) == 10

@@ -200,7 +200,8 @@ def test_even_attention_has_an_even_profile(task: Structures) -> None:
         parts[f"{block}.Wq"].zero_()
         parts[f"{block}.bq"].zero_()
     profile = task.attention_profile(w)
-    distance, pairs = (constant.values for constant in task.constants())
+    known = {constant.name: constant.values for constant in task.constants()}
+    distance, pairs = (known[name] for name in ("profile_distance", "profile_pairs"))
     assert profile.shape == (2, 2, 2, len(distance))
     assert profile[..., pairs > 0] == pytest.approx(1.0, abs=1e-5)
     assert np.isnan(profile[..., pairs == 0]).all()
