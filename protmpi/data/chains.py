@@ -17,6 +17,7 @@ from protmpi.hdf5 import hdf5_file, numbers, reading
 
 SCHEMA = "protmpi chains 1"
 MAX_CHAINS = 10_000_000
+MAX_SITES = 100_000_000  # of all chains; the arrays of more would not be read back
 FARTHEST = 10_000.0
 """Largest coordinate (Å) from the centre of a chain: more than any chain is long when stretched out."""
 
@@ -113,6 +114,8 @@ def check(data: ChainData, source: str) -> None:
     if data.lengths.min() < 2 or data.lengths.max() > MAX_LENGTH:
         raise DataError(f"{source}: lengths: must be 2 to {MAX_LENGTH}")
     sites = int(data.lengths.sum(dtype=np.int64))
+    if sites > MAX_SITES:
+        raise DataError(f"{source}: {sites} residues; at most {MAX_SITES} are allowed")
     for name, size in [*((name, chains) for name in PER_CHAIN), *((name, sites) for name in PER_SITE)]:
         if len(getattr(data, name)) != size:
             raise DataError(f"{source}: {name}: has {len(getattr(data, name))} rows, must have {size}")

@@ -22,6 +22,7 @@ from protmpi.errors import DataError
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 MAX_FILES = 10_000_000
+GZIPPED = re.compile(r"\.gz$", re.IGNORECASE)
 NAME = re.compile(r"[\w.+:-]{1,64}", re.ASCII)
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 
@@ -43,7 +44,7 @@ def files(folder: Path) -> list[Path]:
     """Structure files in a folder and the folders in it, sorted. Raises DataError where one lies elsewhere."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with PDB or mmCIF files ({', '.join(SUFFIXES)}, also .gz)")
-    found = sorted(p for p in folder.rglob("*") if p.name.lower().removesuffix(".gz").endswith(SUFFIXES))
+    found = sorted(p for p in folder.rglob("*") if GZIPPED.sub("", p.name).lower().endswith(SUFFIXES))
     if not 1 <= len(found) <= MAX_FILES:
         raise DataError(f"{folder}: {len(found)} PDB or mmCIF files; 1 to {MAX_FILES} are allowed")
     home = folder.resolve()
@@ -59,7 +60,7 @@ def traces(path: Path) -> Iterator[Trace]:
     """The protein chains of a file. Raises DataError, one line, where it has none or cannot be read."""
     _, content = polymer.read(str(path))
     structure = polymer.parse(str(path), content)
-    stem = path.name.lower().removesuffix(".gz").rsplit(".", 1)[0]
+    stem = GZIPPED.sub("", path.name).rsplit(".", 1)[0]
     for letter, residues in polymer.proteins(str(path), structure).items():
         name = f"{stem}_{letter}"
         if not NAME.fullmatch(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import h5py
@@ -50,6 +51,16 @@ def test_sequence_coordinates_and_names(folder: Path) -> None:
     assert not data.missing.any()
 
 
+def test_names_are_those_of_the_files_zipped_or_not(tmp_path: Path) -> None:
+    made = structure("x", line(5), encode("ARNDC"))
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "1ABC.PDB.gz").write_bytes(gzip.compress(made.make_pdb_string().encode()))
+    made.setup_entities()
+    made.make_mmcif_document().write_file(str(tmp_path / "af-2.cif"))
+    paths = collect.files(tmp_path)
+    assert [trace.name for path in paths for trace in collect.traces(path)] == ["af-2_A", "1ABC_A"]
+
+
 def test_a_residue_without_coordinates_keeps_its_place(tmp_path: Path) -> None:
     """SEQRES has four residues, the third has no atom and the fourth no Cα."""
     atoms = [("ALA", 1, "CA", 0.0), ("GLY", 2, "CA", 3.8), ("TRP", 4, "CB", 11.4)]
@@ -79,6 +90,9 @@ def test_chains_of_one_sequence_stay_together(folder: Path) -> None:
     assert len(set(data.split[same])) == 1
     assert len(set(data.cluster[same])) == 1
     assert len(set(data.cluster)) == 8
+    # broken twin: dealt one by one, chains of one sequence part
+    one_by_one = "chain,cluster\n" + "".join(f"{name},{n}\n" for n, name in enumerate(data.names))
+    assert len(set(read(folder, one_by_one).split[same])) > 1
 
 
 def test_a_table_of_clusters_is_dealt_whole(folder: Path) -> None:
