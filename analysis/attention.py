@@ -129,10 +129,12 @@ def self_averaging(maps: np.ndarray, independent: float) -> np.ndarray:
 
 
 def estimates(series: np.ndarray, independent: float) -> np.ndarray:
-    """Mean and standard error of every quantity of (chain, snapshot, ...), as (..., statistic)."""
+    """Mean and standard error (..., statistic) of every quantity of (chain, snapshot, ...); NaN where unknown."""
     result = np.full((*series.shape[2:], 2), np.nan)
     for index in np.ndindex(result.shape[:-1]):
-        result[index] = estimate(series[(..., *index)], independent)
+        one = series[(..., *index)]
+        if np.isfinite(one).all():
+            result[index] = estimate(one, independent)
     return result
 
 

@@ -49,7 +49,7 @@ def profiles_figure(data: xarray.Dataset) -> Figure:
                 row[0].plot(distance, layer["reference_profile"].sel(weights="ES").mean("reference").values[drawn],
                             color=BLACK, ls="--", lw=0.8)  # fmt: skip
             row[0].axhline(1.0, color=GREY, lw=0.7, ls=":")
-            row[0].set(xlabel="Cα distance r (Å)", ylabel=f"block {block}\nattention x length", ylim=(0, None))
+            row[0].set(xlabel="Cα distance r (Å)", ylabel=f"block {block}: attention × length", ylim=(0, None))
             for axes, (name, label) in zip(
                 row[1:], (("width", "width s (Å)"), ("amplitude", "amplitude a")), strict=True
             ):
@@ -61,9 +61,14 @@ def profiles_figure(data: xarray.Dataset) -> Figure:
                 found = {label: layer[f"reference_{name}"].sel(weights=label).values
                          for label in data["weights"].values}  # fmt: skip
                 reference_strip(axes, [(found, {"color": BLACK, "marker": "o", "ls": "none"})])
-                axes.set_ylabel(label)
+                known = of_block[name].sel(statistic="mean").notnull()
+                if not known.any():
+                    axes.text(0.5, 0.5, "no fall with distance", transform=axes.transAxes, ha="center", color=GREY)
+                highest = axes.get_ylim()[1] if known.any() else 1.0
+                # a head that hardly falls has a width beyond any distance, which would hide the others
+                axes.set(ylabel=label, ylim=(0, min(highest, distance[-1]) if name == "width" else highest))
                 temperature_axis(axes, temperature, unit)
-        temperature_bar(figure, panels[:, 0].tolist(), data["temperature"])
+        temperature_bar(figure, panels.ravel().tolist(), data["temperature"])
         figure.legend(
             handles=[
                 Line2D([], [], color=BLACK, marker="o", label="mean over heads"),
