@@ -13,13 +13,17 @@ overlaps        how alike sampled weights are;  gains  which elements are useles
 attention       mean maps of every block;  contacts  how well a map tells the contacts of a structure
 structures      perplexity, recovery and attention profiles of networks of protein chains
 distance        the Gaussian of the distance that attention follows;  points  experiments on what it can learn
+heads           which attention heads show contacts, from a few labelled proteins;  jacobian  the categorical Jacobian
+single_pass     both on groups of proteins: precision, passes, time;  sampled_contacts  both against temperature
+proteins        sequences with known contacts;  leakage  how alike they are
+language_models, folding_networks   networks that are run again: the only modules that need torch
 tempering       replica exchange: acceptance, barrier, round trips, flow
 free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
 significance    z-scores of means whose errors are themselves estimates
 compare         two runs, observable by observable;  watch  a run as it goes on
-figures/        what is drawn;  tables, weight_tables, ladder_tables  what is printed and written
+figures/        what is drawn;  tables, weight_tables, ladder_tables, contact_tables  what is printed and written
 report          what a report holds;  page  the report as one HTML page
-cli             the program `protmpi-analysis`
+cli, contact_commands   the program `protmpi-analysis`;  console  how it prints
 """
 
 from __future__ import annotations

@@ -6,22 +6,19 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from analysis import open_run
+from analysis import contact_commands, open_run
+from analysis.console import open_console, print_json, print_table
 from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:
     import xarray
-    from rich.table import Table
 
     from analysis.checks import Check
     from analysis.run import Run
-
-TABLE_WIDTH = 120
-"""Columns of the table where the output is no terminal."""
 
 app = typer.Typer(
     help="Offline analysis of protmpi stores; needs neither torch nor MPI.",
@@ -29,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(contact_commands.app, name="contacts")
 
 StorePath = Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store of a run, finished or still growing")]
 Json = Annotated[bool, typer.Option("--json", help="numbers for programs instead of the table")]
@@ -50,7 +48,7 @@ def thermodynamics(
     data = run.thermodynamics()
     found = checks(run, data)
     if json:
-        _print_json({**tables.to_json(data), "checks": tables.checks_to_json(found)})
+        print_json({**tables.to_json(data), "checks": tables.checks_to_json(found)})
     else:
         _print_tables(run, data, found)
     _exit(found, strict)
@@ -105,11 +103,11 @@ def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None
             figures["visits"] = ladder.visits_figure(run, data)
         written = write_figures(figures, out)
     if json:
-        _print_json(ladder_tables.simulated_json(data) if run.alone else ladder_tables.tempering_json(data))
+        print_json(ladder_tables.simulated_json(data) if run.alone else ladder_tables.tempering_json(data))
     elif run.alone:
-        _print(ladder_tables.simulated_table(data), ladder_tables.simulated_remarks(data), written)
+        print_table(ladder_tables.simulated_table(data), ladder_tables.simulated_remarks(data), written)
     else:
-        _print(ladder_tables.tempering_table(data), ladder_tables.tempering_remarks(data), written)
+        print_table(ladder_tables.tempering_table(data), ladder_tables.tempering_remarks(data), written)
 
 
 @app.command()
@@ -137,9 +135,9 @@ def free_energy(
 
         written = write_figures({"free_energy": free_energy_figure(data)}, out)
     if json:
-        _print_json(ladder_tables.free_energy_json(data))
+        print_json(ladder_tables.free_energy_json(data))
     else:
-        _print(ladder_tables.free_energy_table(data, POINTS), ladder_tables.free_energy_remarks(data), written)
+        print_table(ladder_tables.free_energy_table(data, POINTS), ladder_tables.free_energy_remarks(data), written)
 
 
 @app.command()
@@ -165,9 +163,9 @@ def training(
             written.append(out / f"{name}.csv")
             write_long_csv(one.curves(), written[-1])
     if json:
-        _print_json(training_tables.references_json(found))
+        print_json(training_tables.references_json(found))
     else:
-        _print(training_tables.references_table(found), training_tables.references_remarks(), written)
+        print_table(training_tables.references_table(found), training_tables.references_remarks(), written)
 
 
 @app.command()
@@ -190,7 +188,7 @@ def points(
     headings = ("experiment", "setting", "validation L1 ±", "training L1 ±", "published")
     claims = found.claims()
     lines = [f"{'holds' if claim.holds else 'FAILS'}: {claim.meaning} ({claim.found})" for claim in claims]
-    _print(table_of(list(zip(headings, zip(*found.rows(), strict=True), strict=True))), lines, written)
+    print_table(table_of(list(zip(headings, zip(*found.rows(), strict=True), strict=True))), lines, written)
     if strict and not all(claim.holds for claim in claims):
         raise typer.Exit(1)
 
@@ -207,7 +205,7 @@ def compare(
 
     differences = differences_of(open_run(first), open_run(second))
     names = [f"first: {first}", f"second: {second}"]
-    _print(comparison_table(differences), [*names, comparison_remark(differences)], [])
+    print_table(comparison_table(differences), [*names, comparison_remark(differences)], [])
     if strict and any(d.verdict == "differ" for d in differences):
         raise typer.Exit(1)
 
@@ -219,27 +217,9 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
 ) -> None:
     """Redraw a run in the terminal while it goes on; Ctrl-C ends the watching, not the run."""
-    from rich.console import Console
-
     from analysis.watch import watch as look
 
-    terminal = sys.stdout.isatty()
-    look(store, every, Console(width=None if terminal else TABLE_WIDTH, highlight=False), once or not terminal)
-
-
-def _print_json(tree: dict[str, Any]) -> None:
-    from json import dumps
-
-    print(dumps(tree, allow_nan=False))
-
-
-def _print(table: Table, remarks: Sequence[str], written: Sequence[Path]) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
-    console.print(table, end="\n\n")
-    for line in [*remarks, *(f"wrote {path}" for path in written)]:
-        console.print(line, markup=False, soft_wrap=line.startswith("wrote "))
+    look(store, every, open_console(), once or not sys.stdout.isatty())
 
 
 def _exit(checks: Sequence[Check], strict: bool) -> None:
@@ -248,11 +228,9 @@ def _exit(checks: Sequence[Check], strict: bool) -> None:
 
 
 def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> None:
-    from rich.console import Console
-
     from analysis import tables
 
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
+    console = open_console()
     console.print(tables.temperature_table(data), end="\n\n")
     for line in tables.remarks(run, data):
         console.print(line, markup=False)

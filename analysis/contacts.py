@@ -35,6 +35,7 @@ def average_product_corrected(maps: np.ndarray) -> np.ndarray:
     """
     off = maps * (1.0 - np.eye(maps.shape[-1]))
     row, total = off.sum(-1), off.sum((-1, -2))
+    total = np.where(total == 0.0, 1.0, total)  # nothing off the diagonal: no background
     background = row[..., :, np.newaxis] * row[..., np.newaxis, :] / total[..., np.newaxis, np.newaxis]
     return np.asarray(maps - background)
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.chains import estimate
+from analysis.chains import Estimate, estimate, whole_chains
 from protmpi.errors import StoreError
 
 if TYPE_CHECKING:
-    from analysis.chains import Estimate
     from analysis.run import Run
 
 
@@ -61,12 +60,15 @@ def pair_estimate(partners: np.ndarray, chain: np.ndarray, independent: float) -
     A mean over pairs is a U-statistic: to leading order it varies as twice the mean of `partners` (Hoeffding, Ann.
     Math. Stat. 19 (1948) 293), whose series along the chains tells the autocorrelation. Of a single pair it is unknown.
     """
-    from analysis.chains import Estimate, whole_chains
+    mean, sem = snapshot_estimate(partners, chain, independent)
+    return Estimate(mean, 2.0 * sem if partners.size > 2 else np.nan)
 
+
+def snapshot_estimate(values: np.ndarray, chain: np.ndarray, independent: float) -> Estimate:
+    """Mean of what is known of each snapshot, `values` (snapshot,), and its error; see `chains.estimate`."""
     chains, length = np.unique(chain), np.bincount(chain).max() if chain.size else 0
     rows = np.full((chains.size, length), np.nan)
     for index, one in enumerate(chains):
-        series = partners[chain == one]
+        series = values[chain == one]
         rows[index, : series.size] = series
-    mean, sem = estimate(whole_chains(rows), independent) if rows.size else Estimate(np.nan, np.nan)
-    return Estimate(mean, 2.0 * sem if partners.size > 2 else np.nan)
+    return estimate(whole_chains(rows), independent) if rows.size else Estimate(np.nan, np.nan)

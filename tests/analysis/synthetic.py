@@ -78,6 +78,7 @@ def write_store(
     pairs: dict[str, np.ndarray] | None = None,
     model: dict[str, Any] | None = None,
     more: dict[str, Any] | None = None,
+    identity: dict[str, str] | None = None,
     **observables: np.ndarray,
 ) -> Path:
     """Write a store whose run recorded `energy` (walker, draw) and other observables of the same shape.
@@ -86,7 +87,7 @@ def write_store(
     (walker, draw, layer), with `layers` the name and size of each; `pairs` are constants over pairs of points, or
     over what DIMS says. Without `slot` walkers stay at their temperatures. `sampler` and `model` add to these sections
     of the configuration, `more` has others; `sphere` is whether the norm is held. `tempering` is that section of the
-    configuration, `burn_in` (steps) the attribute of newer stores.
+    configuration, `identity` and `burn_in` (steps) are attributes.
     """
     walkers, draws = energy.shape
     if slot is None:
@@ -137,7 +138,7 @@ def write_store(
         {"name": name, "shape": [size], "offset": offset}
         for (name, size), offset in zip((layers or {}).items(), offsets, strict=False)
     ]
-    attributes = {} if burn_in is None else {"burn_in": burn_in}
+    attributes = {"identity": identity or {}} | ({} if burn_in is None else {"burn_in": burn_in})
     create(path, schema, constants, {"config": config, "parameter_layout": layout, **attributes})
     writer = Writer(path, schema, range(walkers), OneRank())
     axes: tuple[Axis, ...] = ("draw", "snapshot")
