@@ -74,7 +74,7 @@ def _trace(name: str, chain: polymer.Chain, path: Path) -> Trace:
     missing = np.ones(len(tokens), dtype=bool)
     for residue in chain.residues:
         for atom in residue.atoms:
-            if atom.name == "CA" and atom.element.name == "C":
+            if atom.name == "CA":  # of a residue, so no calcium; some files leave the element out
                 coordinates[residue.position] = atom.pos.tolist()
                 missing[residue.position] = False
     if not missing.all():

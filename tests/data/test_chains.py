@@ -74,6 +74,13 @@ def test_a_residue_without_coordinates_keeps_its_place(tmp_path: Path) -> None:
     assert trace.coordinates[:, 0].tolist() == pytest.approx([-1.9, 1.9, 0.0, 0.0])
 
 
+def test_files_without_elements_are_read(folder: Path) -> None:
+    path = folder / "a.pdb"
+    path.write_text("\n".join(line[:76] for line in path.read_text().splitlines()))
+    (trace,) = collect.traces(path)
+    assert not trace.missing.any()
+
+
 def test_chains_that_a_network_cannot_take_are_left_out_and_counted(folder: Path) -> None:
     structure("long", line(40), encode("A" * 40)).write_pdb(str(folder / "long.pdb"))
     data = read(folder, max_length=39)
