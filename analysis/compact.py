@@ -30,7 +30,10 @@ def compact(run: Run, temperature: float | None = None) -> Compact:
     layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError
     when no gains are useless, ProtmpiError when `temperature` is not in the ladder.
     """
-    data, model = run.gains(), run.store.config["model"]
+    model = run.store.config["model"]
+    if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out
+        raise StoreError(f"{run.store.path}: gains do not tell which elements of an encoder are useless")
+    data = run.gains()
     slot = shown_slot(run.thermodynamics()) if temperature is None else _slot_of(run, temperature)
     at = f"at T = {exponent_form(run.temperature[slot])}"
     mean, sem = remaining_dimension(data, model["d"])[slot]

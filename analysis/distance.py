@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analysis.attention import estimates
+from analysis.attention import estimates, whole_maps
 from analysis.run import REFERENCES
 from analysis.snapshots import counted
 from protmpi.errors import StoreError
@@ -119,5 +119,4 @@ def _means(run: Run, fits: np.ndarray, independent: float) -> np.ndarray:
     """Mean and standard error (quantity, statistic) of fits (chain, snapshot, quantity) of one temperature."""
     if not fits.size:
         return np.full((len(FIT), 2), np.nan)
-    series = np.stack([run.chains(fits[..., index]) for index in range(len(FIT))], axis=-1)
-    return estimates(series, independent)
+    return estimates(whole_maps(run, fits), independent)

@@ -31,6 +31,7 @@ def experiments_figure(found: Experiments) -> Figure:
             if content:
                 draw(axes, found)
                 axes.set_yscale("log")
+                axes.set_ylim(top=5 * axes.get_ylim()[1])  # room for the legend
             else:
                 clear(axes)
     return figure
@@ -39,7 +40,7 @@ def experiments_figure(found: Experiments) -> Figure:
 def _runs(axes: Axes, losses: dict[Any, Loss], **style: Any) -> None:
     """The mean over the runs as a curve, each run as a point."""
     x = list(losses)
-    axes.plot(x, [loss.validation.mean() for loss in losses.values()], color=style["color"], lw=1.0)
+    axes.plot(x, [loss.validation.mean() for loss in losses.values()], color=style["color"])
     for at, loss in losses.items():
         axes.plot([at] * loss.validation.size, loss.validation, ls="none", **style)
 
@@ -48,8 +49,10 @@ def _exponents(axes: Axes, found: Experiments) -> None:
     axes.plot(list(PUBLISHED_EXPONENT), list(PUBLISHED_EXPONENT.values()), color=GREY, marker="s", **PUBLISHED)
     _runs(axes, found.exponent, color=BLACK, marker="o")
     axes.set(xlabel="exponent e of the attention to learn", ylabel="validation loss (L1)")
-    axes.legend(handles=[Line2D([], [], color=BLACK, marker="o", label="here, each run and mean"),
-                         Line2D([], [], color=GREY, marker="s", label="published", **PUBLISHED)])  # fmt: skip
+    axes.legend(loc="upper right", handles=[
+        Line2D([], [], color=BLACK, marker="o", label="here"),
+        Line2D([], [], color=GREY, marker="s", label="published", **PUBLISHED),
+    ])  # fmt: skip
 
 
 def _heads(axes: Axes, found: Experiments) -> None:
@@ -60,9 +63,9 @@ def _heads(axes: Axes, found: Experiments) -> None:
         axes.plot(np.arange(len(published)) + 1, published, color=colour, marker=marker, **PUBLISHED)
         _runs(axes, losses, color=colour, marker=marker)
         handles.append(Line2D([], [], color=colour, marker=marker, label=f"dimension {dimension}"))
-    handles.append(Line2D([], [], color=GREY, label="published", **PUBLISHED))
+    handles.append(Line2D([], [], color=GREY, marker="s", label="published", **PUBLISHED))
     axes.set(xlabel="head size = embedding dimension", ylabel="validation loss (L1)")
-    axes.legend(handles=handles)
+    axes.legend(loc="upper right", handles=handles)
 
 
 def _rotations(axes: Axes, found: Experiments) -> None:
@@ -74,7 +77,7 @@ def _rotations(axes: Axes, found: Experiments) -> None:
             axes.plot(share, curve["val_energy"], color=colour, lw=0.8)
             axes.plot(share, curve["train_energy"], color=colour, lw=0.8, ls="--")
     axes.set(xlabel="share of the training", ylabel="loss (L1)")
-    axes.legend(handles=[
+    axes.legend(loc="upper right", handles=[
         Line2D([], [], color=ORANGE, label="as drawn"), Line2D([], [], color=BLUE, label="rotated copies"),
         Line2D([], [], color=GREY, label="validation"), Line2D([], [], color=GREY, ls="--", label="training"),
     ])  # fmt: skip

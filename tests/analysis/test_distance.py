@@ -9,6 +9,7 @@ import pytest
 from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, write_store
 
 from analysis import open_run
+from analysis.compact import compact
 from analysis.distance import fit_gaussian
 from analysis.figures.distance import distance_figure
 from analysis.weight_tables import distance_remarks, distance_table
@@ -60,7 +61,8 @@ def planted_store(path: Path, **pairs: np.ndarray) -> Path:
     attention = 0.9 * np.exp(-((DISTANCE / width[..., None]) ** 2))
     energy = 1.0 + 0.01 * RANDOM.standard_normal((6, draws))
     references = {"es_pair_attention": np.stack([gaussian(1.0, 195.0), gaussian(1.0, 205.0)])}
-    return write_store(path, temperature, energy, pair_attention=attention, references=references, pairs=pairs)
+    return write_store(path, temperature, energy, pair_attention=attention, references=references, pairs=pairs,
+                       model={"kind": "encoder"})  # fmt: skip
 
 
 def test_width_against_temperature(tmp_path: Path) -> None:
@@ -83,3 +85,8 @@ def test_width_against_temperature(tmp_path: Path) -> None:
 def test_a_store_without_distances_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has no attention at known distances"):
         open_run(planted_store(tmp_path / "store.zarr")).distance()
+
+
+def test_an_encoder_is_not_made_compact(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="gains do not tell which elements of an encoder are useless"):
+        compact(open_run(planted_store(tmp_path / "store.zarr")))

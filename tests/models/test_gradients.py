@@ -87,8 +87,9 @@ class RecordedDropout:
     """Dropout that remembers its masks."""
 
     def __init__(self) -> None:
+        self.probability = 0.3
         self.masks: list[Tensor] = []
-        self._drop = layers.Dropout(0.3, torch.Generator().manual_seed(3))
+        self._drop = layers.Dropout(self.probability, torch.Generator().manual_seed(3))
 
     def mask(self, x: Tensor) -> Tensor:
         self.masks.append(self._drop.mask(x))
