@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +64,7 @@ def contacts(configs: Configs, as_json: AsJson = False) -> None:
     for path in configs:
         task, w, name = _trained(path)
         random = np.random.default_rng(SEED)
-        found = head.fit(_embedded(task, w, "train"), random)
+        found = head.fit(_embedded(task, w, "train"), task.train_size, random)
         rows[name] = head.measure(found, _embedded(task, w, "test"), random)
     if as_json:
         print(json.dumps({name: asdict(row) for name, row in rows.items()}))
@@ -120,7 +121,7 @@ def _trained(path: Path) -> tuple[Structures, np.ndarray, str]:
     return task, weights.load(config.train.file, config, task).es, f"{path.stem}, {seen}"
 
 
-def _embedded(task: Structures, w: np.ndarray, split: str) -> list[Embedded]:
+def _embedded(task: Structures, w: np.ndarray, split: str) -> Iterator[Embedded]:
     from protmpi.probes.embeddings import embed
 
     return embed(task, w[0], split)

@@ -7,7 +7,7 @@ contacts among the L pairs of a chain (L/5 for P@L/5) that score highest, a mean
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,7 @@ from protmpi.probes.embeddings import Embedded
 
 CUTOFF, SEPARATION = 8.0, 6
 NEGATIVES = 5  # pairs without contact drawn for each contact of the training chains
-MOST_CHAINS = 2_000  # training chains that pairs are drawn from
+MOST_PAIRS = 200_000  # of all training chains together
 BOOTSTRAPS = 1_000
 
 
@@ -54,15 +54,15 @@ def features(h: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return np.concatenate([h[i] * h[j], (h[i] - h[j]) ** 2], axis=1)
 
 
-def fit(chains: Sequence[Embedded], random: np.random.Generator) -> Pipeline:
-    """The head, from all contacts of the chains and NEGATIVES times as many other pairs."""
+def fit(chains: Iterable[Embedded], count: int, random: np.random.Generator) -> Pipeline:
+    """The head, from the contacts of `count` chains and NEGATIVES times as many other pairs, or some of them."""
     x, y = [], []
-    for n in random.permutation(len(chains))[:MOST_CHAINS]:
-        i, j, touching = pairs(chains[n])
+    for chain in chains:
+        i, j, touching = pairs(chain)
         others = np.nonzero(~touching)[0]
-        count = min(len(others), NEGATIVES * int(touching.sum()))
-        kept = np.concatenate([np.nonzero(touching)[0], random.choice(others, count, replace=False)]).astype(int)
-        x.append(features(chains[n].h, i[kept], j[kept]))
+        drawn = random.choice(others, min(len(others), NEGATIVES * int(touching.sum())), replace=False)
+        kept = random.permutation(np.concatenate([np.nonzero(touching)[0], drawn]))[: max(1, MOST_PAIRS // count)]
+        x.append(features(chain.h, i[kept], j[kept]))
         y.append(touching[kept])
     target = np.concatenate(y)
     if not 0 < target.sum() < len(target):
@@ -71,7 +71,7 @@ def fit(chains: Sequence[Embedded], random: np.random.Generator) -> Pipeline:
     return head.fit(np.concatenate(x), target)
 
 
-def measure(head: Pipeline, chains: Sequence[Embedded], random: np.random.Generator) -> Precision:
+def measure(head: Pipeline, chains: Iterable[Embedded], random: np.random.Generator) -> Precision:
     """Precision on chains that the head has not seen; those without a contact do not count."""
     rows, chance = [], []
     for chain in chains:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +22,13 @@ class Embedded:
 
 
 @torch.no_grad()
-def embed(task: Structures, w: np.ndarray, split: str) -> list[Embedded]:
-    """All chains of a split by weights w (P,), in the order of the data set."""
+def embed(task: Structures, w: np.ndarray, split: str) -> Iterator[Embedded]:
+    """All chains of a split by weights w (P,), shortest first; one batch at a time, for all may not fit the memory."""
     found, one = task.sets[split].intact(), torch.tensor(w, device=task.device)[None]
-    embedded: dict[int, Embedded] = {}
     for chains, batch in found.batches(task.fits, task.device):
         h = task.network.embedding(one, batch.chains)[0].cpu().numpy()
         geometry = batch.chains.geometry[0].cpu().numpy()
         for row, n in enumerate(chains.tolist()):
             sites = slice(int(found.lengths[n]))
             missing = geometry[row, sites, 3] > 0
-            embedded[n] = Embedded(found.names[n], h[row, sites], geometry[row, sites, :3], ~missing)
-    return [embedded[n] for n in range(len(found))]
+            yield Embedded(found.names[n], h[row, sites], geometry[row, sites, :3], ~missing)

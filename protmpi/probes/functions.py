@@ -6,7 +6,7 @@ Fmax of CAFA (Radivojac et al., Nature Methods 10 (2013) 221) and by the area un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,18 @@ class Labels:
     terms: tuple[str, ...]
     truth: np.ndarray
 
-    def of(self, chains: Sequence[Embedded]) -> tuple[np.ndarray, np.ndarray]:
+    def of(self, chains: Iterable[Embedded]) -> tuple[np.ndarray, np.ndarray]:
         """Mean embeddings (n, d) and truth (n, terms) of those chains that the table names."""
         row = {name: n for n, name in enumerate(self.names)}
-        kept = [chain for chain in chains if chain.name in row]
-        if not kept:
-            raise DataError(f"{self.source}: no label for any of {len(chains)} chains, the first is {chains[0].name}")
-        return np.stack([chain.h.mean(0) for chain in kept]), self.truth[[row[chain.name] for chain in kept]]
+        means, rows, name = [], [], ""
+        for chain in chains:
+            name = chain.name
+            if name in row:
+                means.append(chain.h.mean(0))
+                rows.append(row[name])
+        if not rows:
+            raise DataError(f"{self.source}: no label for any chain of a split, for example {name}")
+        return np.stack(means), self.truth[rows]
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def read_labels(path: Path) -> Labels:
     return Labels(str(path), tuple(names.tolist()), tuple(terms.tolist()), truth)
 
 
-def probe(labels: Labels, train: Sequence[Embedded], test: Sequence[Embedded]) -> Quality:
+def probe(labels: Labels, train: Iterable[Embedded], test: Iterable[Embedded]) -> Quality:
     """Train the head on some chains and measure it on others, for the terms that it can learn from them.
 
     Raises DataError where there is none, or none of the others has one.

@@ -26,7 +26,7 @@ def planted(count: int, seed: int) -> list[Embedded]:
 
 
 def measured(train: list[Embedded], test: list[Embedded]) -> contacts.Precision:
-    return contacts.measure(contacts.fit(train, np.random.default_rng(1)), test, np.random.default_rng(2))
+    return contacts.measure(contacts.fit(train, len(train), np.random.default_rng(1)), test, np.random.default_rng(2))
 
 
 def test_planted_contacts_are_found() -> None:
@@ -63,7 +63,7 @@ def test_features_do_not_know_which_site_comes_first() -> None:
 def test_nothing_to_learn_is_one_line() -> None:
     far = [replace(chain, x=100.0 * chain.x) for chain in planted(2, 7)]
     with pytest.raises(DataError, match="0 contacts"):
-        contacts.fit(far, np.random.default_rng(1))
-    head = contacts.fit(planted(3, 7), np.random.default_rng(1))
+        contacts.fit(far, 2, np.random.default_rng(1))
+    head = contacts.fit(planted(3, 7), 3, np.random.default_rng(1))
     with pytest.raises(DataError, match="no test chain has a contact"):
         contacts.measure(head, far, np.random.default_rng(1))

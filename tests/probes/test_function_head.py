@@ -74,7 +74,7 @@ def test_planted_labels_are_found_and_shuffled_ones_are_not(tmp_path: Path) -> N
     [
         ("chain,term\n", "no label in it"),
         ("chain,function\na,b\n", "must have one column 'term'"),
-        ("chain,term\nother,GO:1\n", "no label for any of 30 chains, the first is train0"),
+        ("chain,term\nother,GO:1\n", "no label for any chain of a split, for example train29"),
         ("chain,term\ntrain0,GO:1\ntest0,GO:1\n", "no term that at least 5 of 1 training chains"),
     ],
 )
