@@ -72,19 +72,37 @@ def effective_samples(chains: np.ndarray) -> float:
     return float(_arviz().ess(chains, method="mean"))
 
 
-def estimate(chains: np.ndarray, independent: float = np.nan) -> Estimate:
+def samples_of_walkers(values: np.ndarray, walkers: np.ndarray) -> float:
+    """Independent draws with the error that the walkers show which drew `values`, any shape, as `walkers` says.
+
+    Exchanged walkers take turns at a temperature: its series forgets each of them within a round trip, but what one
+    keeps for longer, in modes that are slow at all temperatures, comes back with it. So the error is the jackknife's
+    over walkers (Efron and Stein, Ann. Stat. 9 (1981) 586). NaN draws are left out; NaN for fewer than two walkers.
+    """
+    known = np.isfinite(values)
+    values, index = values[known], np.unique(walkers[known], return_inverse=True)[1]
+    number = int(index.max(initial=-1)) + 1
+    if number < 2:
+        return np.nan
+    sums, counts = np.bincount(index, values - values.mean()), np.bincount(index)
+    without = -sums / (values.size - counts)  # mean of the others, less the mean of all
+    sem2 = (number - 1) / number * np.sum((without - without.mean()) ** 2)
+    return float(values.var() / sem2) if sem2 > 0 else np.nan
+
+
+def estimate(chains: np.ndarray, independent: float = np.nan, most: float = np.inf) -> Estimate:
     """Mean of all draws and its standard error, standard deviation / sqrt(effective samples).
 
     Chains too short to show their own autocorrelation (test errors are only known at the few snapshots) are taken to
     hold at most `independent` independent draws: pass the effective samples of the energy over the same stretch.
-    Without it their error is unknown (NaN).
+    Without it their error is unknown (NaN). `most` bounds what autocorrelation tells, where more is known.
     """
     if chains.size < 2:
         return Estimate(float(chains.sum()) if chains.size else np.nan, np.nan)
     samples = effective_samples(chains)
     if np.isnan(samples):
         samples = np.minimum(chains.size, independent)
-    return Estimate(float(chains.mean()), float(chains.std(ddof=1) / np.sqrt(samples)))
+    return Estimate(float(chains.mean()), float(chains.std(ddof=1) / np.sqrt(np.minimum(samples, most))))
 
 
 def r_hat(chains: np.ndarray) -> float:

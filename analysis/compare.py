@@ -70,12 +70,15 @@ def mean_at(run: Run, name: str, slot: int) -> Mean:
     if name == "heat_capacity":
         capacity = heat_capacity(stretch.energies, float(run.temperature[slot]))
         return Mean(capacity.mean, capacity.sem, stretch.samples)
-    counts = run.steps(run.observables[name].axis) >= stretch.step
-    chains = run.chains(run.by_temperature(name)[:, slot][:, counts])
+    axis = run.observables[name].axis
+    first = int(np.searchsorted(run.steps(axis), stretch.step))
+    rows = run.by_temperature(name)[:, slot, first:]
+    chains, most = run.chains(rows), run.most_samples(rows, slot, first, axis)
     found = Mean.of(chains)
-    if np.isfinite(found.samples):
-        return found
-    return Mean(*estimate(chains, stretch.samples), min(float(chains.size), stretch.samples))
+    if not np.isfinite(found.samples):
+        found = Mean(*estimate(chains, stretch.samples), min(float(chains.size), stretch.samples))
+    excess = np.fmax(1.0, found.samples / most)
+    return Mean(found.value, found.sem * np.sqrt(excess), found.samples / excess)
 
 
 def _difference(temperature: float, name: str, first: Mean, second: Mean, tries: int) -> Difference:

@@ -47,8 +47,8 @@ MOST_DRAWS = 20_000
 def slots(run: Run) -> list[Slot]:
     """Decorrelated energies of each temperature that has some, in equilibrium. Raises ProtmpiError for fewer than two.
 
-    With temperatures exchanged, slots are taken as independent of each other: the walkers that they share are not
-    seen, so run long against a round trip.
+    With temperatures exchanged, slots are taken as independent of each other, though they share their walkers. Errors
+    of differences between them are then too large rather than too small: what a walker keeps is in both.
     """
     run.require_measured()
     found = []

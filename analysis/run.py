@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.chains import MINIMUM_DRAWS, visits, whole_chains
+from analysis.chains import MINIMUM_DRAWS, samples_of_walkers, visits, whole_chains
 from protmpi.errors import StoreError
 from protmpi.store.reader import Store
 from protmpi.store.schema import Axis, Variable
@@ -45,8 +45,9 @@ class Run:
         self.store = Store(path)
         self.temperature = _ladder(self.store)
         """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
-        self.alone = self.store.config.get("tempering", {}).get("kind") == "simulated"
-        """Whether each walker jumps over the temperatures alone, by simulated tempering."""
+        kind = self.store.config.get("tempering", {}).get("kind")
+        self.alone, self.exchanged = kind == "simulated", kind == "exchange"
+        """Whether each walker jumps over the temperatures alone, or swaps them with others of its replica."""
         walkers = self.store.schema.walkers
         self.replicas, left_over = divmod(walkers, 1 if self.alone else self.temperature.size)
         """Independent walkers at each temperature."""
@@ -114,6 +115,14 @@ class Run:
     def chains(self, rows: np.ndarray) -> np.ndarray:
         """Rows (replica, row) of one temperature as chains (chain, row) without a missing one."""
         return visits(rows) if self.alone else whole_chains(rows)
+
+    def most_samples(self, rows: np.ndarray, slot: int, first: int, axis: Axis) -> float:
+        """As how many independent draws the rows (replica, row) of a slot from row `first` on may count.
+
+        Infinity where only their autocorrelation tells; with exchange see `chains.samples_of_walkers`.
+        """
+        found = samples_of_walkers(rows, self.walkers(axis)[:, slot, first:]) if self.exchanged else np.nan
+        return float(np.nan_to_num(found, nan=np.inf))
 
     def references(self, observable: str) -> dict[str, np.ndarray]:
         """Values of an observable for the reference weights that the store knows: label -> (reference,)."""

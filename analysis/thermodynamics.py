@@ -53,27 +53,29 @@ def equilibrium(run: Run) -> list[Stretch]:
     steps = run.steps("draw")
     of_walkers = equilibration(whole_chains(run.store.read("energy")[:, first:])) if run.alone else 0
     walkers = np.sum(run.walker_at[:, :, first:] >= 0, axis=(0, 2))
-    stretches = []
-    for measured, present in zip(np.moveaxis(run.by_temperature("energy")[:, :, first:], 1, 0), walkers, strict=True):
+    series, stretches = run.by_temperature("energy")[:, :, first:], []
+    for slot, present in enumerate(walkers):
+        measured = series[:, slot]
         whole = run.chains(measured)
         discarded = of_walkers if run.alone else equilibration(whole)
         step = int(steps[first + discarded])
         energies = run.chains(measured[:, discarded:])
         missing = int(present) - whole.size
-        stretches.append(Stretch(energies, effective_samples(energies), missing, discarded, step))
+        most = run.most_samples(measured[:, discarded:], slot, first + discarded, "draw")
+        samples = float(np.minimum(effective_samples(energies), most))
+        stretches.append(Stretch(energies, samples, missing, discarded, step))
     return stretches
 
 
 def observable_means(run: Run, name: str, stretches: list[Stretch]) -> np.ndarray:
     """Mean and standard error of an observable over the stretch of each temperature, (temperature, statistic)."""
-    steps = run.steps(run.observables[name].axis)
-    series = np.moveaxis(run.by_temperature(name), 1, 0)
-    return np.array(
-        [
-            estimate(run.chains(chains[:, steps >= stretch.step]), stretch.samples)
-            for chains, stretch in zip(series, stretches, strict=True)
-        ]
-    )
+    axis, series = run.observables[name].axis, run.by_temperature(name)
+    found = []
+    for slot, stretch in enumerate(stretches):
+        first = int(np.searchsorted(run.steps(axis), stretch.step))
+        rows = series[:, slot, first:]
+        found.append(estimate(run.chains(rows), stretch.samples, run.most_samples(rows, slot, first, axis)))
+    return np.array(found)
 
 
 def norm_drift(run: Run) -> np.ndarray:
@@ -178,7 +180,9 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     The error of a mean is standard deviation / sqrt(effective samples) over all replicas together
     (`chains.effective_samples`): with several replicas the spread between them enters, one replica has only its own
     autocorrelation to tell. Where temperatures are exchanged, a chain is the series at one temperature, whichever
-    walker is there; where walkers jump alone, the visits of all of them one after the other (`chains.visits`).
+    walker is there, and what a walker keeps from one visit to the next shows between walkers
+    (`chains.samples_of_walkers`); where walkers jump alone, a chain is the visits of all of them one after the other
+    (`chains.visits`).
 
     Dataset over (temperature,) or (temperature, statistic = mean, sem), units in the attributes:
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from synthetic import ar1, ar1_error
 
-from analysis.chains import MINIMUM_DRAWS, effective_samples, equilibration, estimate, r_hat, whole_chains
+from analysis.chains import (
+    MINIMUM_DRAWS,
+    effective_samples,
+    equilibration,
+    estimate,
+    r_hat,
+    samples_of_walkers,
+    whole_chains,
+)
 
 PHI, DRAWS, SERIES = 0.8, 500, 300
 
@@ -127,3 +135,38 @@ def test_chains_with_missing_draws_are_left_out_while_others_remain() -> None:
     np.testing.assert_array_equal(whole_chains(x), x[[0, 2]])
     np.testing.assert_array_equal(whole_chains(x[1:2]), [[4.0, 5.0]])
     assert whole_chains(np.full((2, 4), np.nan)).size == 0
+
+
+WALKERS, VISITS, KEPT = 12, 200, 0.5
+"""Walkers that take turns at a temperature, draws of each, and the spread of what each keeps (that of draws is 1)."""
+
+
+def taking_turns(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Independent draws and who drew them; each walker has an offset of its own in all of its draws."""
+    walkers = rng.permutation(np.repeat(np.arange(WALKERS), VISITS))
+    return rng.normal(size=walkers.size) + KEPT * rng.normal(size=WALKERS)[walkers], walkers
+
+
+def test_what_a_walker_keeps_shows_between_walkers() -> None:
+    """Error of the mean over many stores: the planted one, sqrt(spread²/12 + 1/2400), which autocorrelation misses."""
+    rng, expected = np.random.default_rng(81), np.sqrt(KEPT**2 / WALKERS + 1 / (WALKERS * VISITS))
+    errors, blind, means = [], [], []
+    for _ in range(300):
+        values, walkers = taking_turns(rng)
+        means.append(values.mean())
+        errors.append(values.var() / samples_of_walkers(values, walkers))
+        blind.append(estimate(values[None]).sem ** 2)
+    assert np.std(means) == pytest.approx(expected, rel=0.15)
+    assert np.sqrt(np.mean(errors)) == pytest.approx(expected, rel=0.05)
+    assert np.sqrt(np.mean(blind)) < 0.3 * expected, "the series alone does not tell"
+
+
+def test_walkers_that_keep_nothing_cost_nothing() -> None:
+    rng = np.random.default_rng(82)
+    walkers = rng.permutation(np.repeat(np.arange(WALKERS), VISITS))
+    ratios = [samples_of_walkers(rng.normal(size=walkers.size), walkers) / walkers.size for _ in range(300)]
+    assert np.mean(1.0 / np.array(ratios)) == pytest.approx(1.0, rel=0.1)
+    values = rng.normal(size=walkers.size)
+    gap = np.append(values, np.nan)
+    assert samples_of_walkers(gap, np.append(walkers, 3)) == pytest.approx(samples_of_walkers(values, walkers))
+    assert np.isnan(samples_of_walkers(values, np.zeros(values.size, dtype=int))), "one walker does not tell"
