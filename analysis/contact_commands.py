@@ -76,12 +76,16 @@ def networks(
 ) -> None:
     """Attention against Jacobian in the networks of a run: against temperature, of several also against dimension."""
     from analysis import contact_tables
+    from analysis.figures.style import write_figures
     from analysis.folding_networks import open_source
     from analysis.sampled_contacts import Options, sampled_contacts, weights_to_ask
 
     options = Options(labelled, sequences, snapshots)
     opened = [open_source(path, data) for path in sources]
-    with _progress(sum(weights_to_ask(source, options) for source in opened)) as tick:
+    total = sum(weights_to_ask(source, options) for source in opened)
+    if out is not None:
+        write_figures({}, out)  # a folder that cannot be made is told before the work, not after it
+    with _progress(total) as tick:
         found = [sampled_contacts(source, options, tick) for source in opened]
     for each, label in zip(found, _labels([source.label for source in opened]), strict=True):
         each.attrs["network"] = label

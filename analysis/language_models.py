@@ -41,7 +41,7 @@ class LanguageModel:
         with torch.inference_mode():
             maps = self._model(self._input(tokens[np.newaxis]), output_attentions=True).attentions
             sites = slice(len(self._prefix), len(self._prefix) + len(tokens))
-            return np.concatenate([layer[0, :, sites, sites].float().numpy() for layer in maps])
+            return np.concatenate([layer[0, :, sites, sites].float().cpu().numpy() for layer in maps])
 
     def logits(self, tokens: np.ndarray) -> np.ndarray:
         """Logits (B, L, 20) of sequences (B, L).
@@ -55,7 +55,7 @@ class LanguageModel:
         with torch.inference_mode():
             for part in self._input(tokens).split(max(1, TOKENS_AT_ONCE // tokens.shape[1])):
                 found = self._model(part).logits[:, max(0, first) : first + tokens.shape[1], self._ids[:MASK]]
-                parts.append(torch.nn.functional.pad(found, (0, 0, max(0, -first), 0)).float().numpy())
+                parts.append(torch.nn.functional.pad(found, (0, 0, max(0, -first), 0)).float().cpu().numpy())
         return np.concatenate(parts)
 
     def passes(self, tokens: np.ndarray) -> int:
@@ -73,17 +73,17 @@ class LanguageModel:
             raise DataError(f"{self.name}: reads up to {self._longest} residues, a chain has {tokens.shape[1]}; "
                             "leave its file out")  # fmt: skip
         ends = [np.tile(np.array(end, dtype=np.int64), (len(tokens), 1)) for end in (self._prefix, self._suffix)]
-        return torch.from_numpy(np.concatenate([ends[0], self._ids[tokens], ends[1]], axis=1))
+        return torch.from_numpy(np.concatenate([ends[0], self._ids[tokens], ends[1]], axis=1)).to(self._model.device)
 
 
 def load(name: str, allow_causal: bool = False) -> LanguageModel:
-    """The language model of a local directory, or of this name on the Hugging Face hub.
+    """The language model of a local directory, or of this name on the Hugging Face hub; on a GPU where there is one.
 
     Raises ProtmpiError, one line: transformers is missing, the model cannot be had or read, it is causal and that is
     not allowed, or its tokens are no single residues.
     """
     try:
-        import torch  # noqa: F401
+        import torch
         from huggingface_hub.utils import logging as hub_logging
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
         from transformers.utils import logging as transformers_logging
@@ -102,6 +102,7 @@ def load(name: str, allow_causal: bool = False) -> LanguageModel:
                             "or --allow-causal to see it")  # fmt: skip
         kind = AutoModelForCausalLM if causal else AutoModelForMaskedLM
         model = kind.from_pretrained(name, attn_implementation="eager").eval()
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
         return LanguageModel(name, model, AutoTokenizer.from_pretrained(name), causal)
     except DataError:
         raise

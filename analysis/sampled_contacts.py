@@ -48,7 +48,7 @@ class Evaluation:
 
     def __init__(self, source: Source, options: Options, tick: Tick) -> None:
         self._source, self._top, self._tick = source, options.top, tick
-        self._labelled = designed(source.data, TRAIN, options.labelled)
+        self.labelled = designed(source.data, TRAIN, options.labelled)
         self.tested = designed(source.data, TEST, options.sequences)
         self._native = native(source.data)
         self.cost: dict[str, list[tuple[float, float]]] = {}
@@ -56,7 +56,7 @@ class Evaluation:
 
     def identities(self) -> dict[str, float]:
         """Mean over the tested sequences, and that of the native protein: highest identity with a labelled one."""
-        labelled = [p.sequence for p in self._labelled]
+        labelled = [p.sequence for p in self.labelled]
         groups = {"designed": self.tested, "native": self._native}
         found = {name: highest_identity([p.sequence for p in group], labelled) for name, group in groups.items()}
         return {name: float(values.mean()) for name, values in found.items() if values.size}
@@ -64,7 +64,7 @@ class Evaluation:
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Precision (group, criterion) by each method, of one set of weights (P,)."""
         network = FoldingNetwork(self._source.model, self._source.data.sequences.shape[1], weights)
-        selection = choose_heads(network, self._labelled)
+        selection = choose_heads(network, self.labelled)
         made = [predict(network, p.tokens, selection, self._top) for p in (*self.tested, *self._native)]
         self._tick()
         tested, found = len(self.tested), {}
@@ -133,7 +133,7 @@ def sampled_contacts(source: Source, options: Options, tick: Tick = lambda: None
             "statistic": ["mean", "sem"],
         },
         attrs={"network": source.label, "dimension": source.model["d"], "sequences": len(ask.tested),
-               "labelled": options.labelled, **{f"identity_{k}": v for k, v in ask.identities().items()}},
+               "labelled": len(ask.labelled), **{f"identity_{k}": v for k, v in ask.identities().items()}},
     )  # fmt: skip
     where = ("predictor", "group", "criterion", "statistic")
     data["precision"] = ("temperature", *where), precision

@@ -163,8 +163,9 @@ def test_a_weights_file_needs_its_data(
         ((store, "--data", tmp_path / "none.h5"), "no such data file"),
         ((data_file, "--data", data_file), "not a weights file"),
         ((tmp_path / "none.zarr",), "none.zarr"),
+        ((store, "--out", other), "other.h5: no figures can be written here"),
     ):
-        assert run_program(monkeypatch, "contacts", "networks", *arguments, "--out", tmp_path / "no") == 2
+        assert run_program(monkeypatch, "contacts", "networks", "--out", tmp_path / "no", *arguments) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert reason in error
