@@ -69,8 +69,7 @@ yardstick: setup
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
 
-# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (10 more), at a
-# quarter of its rho: walkers that share masses take the largest that any of them needs, and step as finely.
+# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (14 more).
 
 TEMPERING = runs/tempering
 tempering: setup
@@ -78,8 +77,7 @@ tempering: setup
 	.venv/bin/protmpi train configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
-	  --set tempering.kind=none --set tempering.slots=3 --set sampler.rho=1.5e-4 --set sampler.adapt_until=3000 \
-	  --set run.steps=60000
+	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=3000 --set run.steps=75000
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr

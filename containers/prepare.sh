@@ -15,5 +15,9 @@ rm -rf $target
 mkdir -p $target/protmpi $target/wheels
 cp -r pyproject.toml constraints.txt README.md LICENSE protmpi hpc analysis bench configs $target/protmpi/
 find $target -name __pycache__ -prune -exec rm -rf {} +
-"${PYTHON:-.venv/bin/python}" -m pip download --quiet --dest $target/wheels --python-version 3.11 \
-  --only-binary=:all: "${index[@]}" -c constraints.txt ".[sample]" "setuptools>=77"
+download() {
+  "${PYTHON:-.venv/bin/python}" -m pip download --quiet --dest $target/wheels --python-version 3.11 \
+    --only-binary=:all: -c constraints.txt "$@"
+}
+download --no-deps "${index[@]}" torch # that index is asked for nothing else
+download --find-links $target/wheels ".[sample]" "setuptools>=77"

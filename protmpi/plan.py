@@ -74,17 +74,26 @@ class Plan:
     def start(self, walker: int) -> np.ndarray:
         """Starting weights (P,), float32.
 
-        Replica r starts as start[r mod n] says: from reference r div n, or from fresh weights of its own.
+        Replica r starts as start[r mod n] says: from reference r div n, or from fresh weights of its own. These have
+        norms of their own too; where the norm is held they are scaled to one for all, that of the first ES weights or,
+        without any, of the first walker: walkers on other spheres would sample other laws.
         """
         starts = self.config.sampler.start
         alone = self.config.tempering.kind == "simulated"
         replica = walker if alone else walker // len(self.config.sampler.temperatures)
         turn, which = divmod(replica, len(starts))
         if starts[which] == "random" or self.weights is None:
-            stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
-            return self.task.initial(stream).astype(np.float32)
+            fresh = self._fresh(walker)
+            if not self.config.sampler.constrained:
+                return fresh
+            held = self.weights.es[0] if self.weights else self._fresh(0)
+            return fresh * np.float32(np.sqrt(_norm2(held) / _norm2(fresh)))
         chosen = self.weights.es if starts[which] == "ES" else self.weights.ot
         return chosen[turn % len(chosen)]
+
+    def _fresh(self, walker: int) -> np.ndarray:
+        stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
+        return self.task.initial(stream).astype(np.float32)
 
     @cached_property
     def schema(self) -> Schema:
@@ -153,7 +162,7 @@ class Plan:
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
-        norm2 = np.array([np.sum(self.start(walker).astype(np.float64) ** 2) for walker in range(self.walkers)])
+        norm2 = np.array([_norm2(self.start(walker)) for walker in range(self.walkers)])
         held = Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
@@ -235,3 +244,7 @@ class Plan:
             f"{walks} {len(t)} temperatures from {t[0]:.3g} to {t[-1]:.3g}; rejection is sqrt(C/pi) per e-fold of T, "
             f"so that these are enough for heat capacities C up to {ladder.bearable_capacity(t):.0f}; {known}"
         )
+
+
+def _norm2(w: np.ndarray) -> float:
+    return float(np.sum(w.astype(np.float64) ** 2))
