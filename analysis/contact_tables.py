@@ -89,11 +89,11 @@ def sampled_remarks(data: xarray.Dataset) -> list[str]:
     attributes = data.attrs
     chance = ", ".join(f"{name} {value:.3f}" for name, value in
                        zip(data["criterion"].values, data["chance"].values, strict=True))  # fmt: skip
-    counts = " ".join(map(str, data["evaluated"].values.tolist()))
+    counts = data["evaluated"].values.tolist()
+    over = f"over snapshots ({' '.join(map(str, counts))} of them); of ES and OT their spread" if counts else "spread"
     lines = [
         f"designed: {attributes['sequences']} test sequences one by one; averaged: the mean of their scores; native: "
-        f"the native protein. All have the same contacts. ± over snapshots ({counts} of them); of ES and OT their "
-        f"spread. Random scores: {chance}.",
+        f"the native protein. All have the same contacts. ± {over}. Random scores: {chance}.",
         "Highest identity with a labelled sequence, on average: " + ", ".join(
             f"{name} {attributes[f'identity_{name}']:.0%}" for name in ("designed", "native")
             if f"identity_{name}" in attributes) + ".",
