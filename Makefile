@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery test kills lint kspin yardstick tempering structures container-cpu container-cuda
+.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -39,6 +39,28 @@ gallery: setup
 	    cp $(GALLERY)/report/$$network/$$figure.png docs/gallery/$$network-$$figure.png || exit 1; \
 	  done; \
 	done
+
+# Attention that measures distance (docs/points.md): at most 15 minutes on two quiet cores. What is trained stays.
+POINTS = runs/points
+PTRAIN = xargs -P 2 -L 1 .venv/bin/protmpi train configs/points.toml
+points: setup
+	for e in 1 2 3 4; do \
+	  echo --set train.file=$(POINTS)/exponent/$$e.h5 --set data.exponent=$$e; \
+	done | $(PTRAIN)
+	for head in 1 2 3 4 5 6; do for dimension in 1 3; do \
+	  echo --set train.file=$(POINTS)/head/$$dimension-$$head.h5 --set data.dimension=$$dimension \
+	    --set model.heads=1 --set model.d=$$head --set model.head=$$head; \
+	done; done | $(PTRAIN)
+	for more in 'raw.h5 --set train.max_epochs=2000 --set train.patience=2000 --set train.eval_every=25' \
+	  'rotated.h5 --set data.rotations=100 --set train.max_epochs=22 --set train.eval_every=1'; do \
+	  echo --set data.train=100 --set train.file=$(POINTS)/rotation/$$more; \
+	done | $(PTRAIN)
+	.venv/bin/protmpi train configs/points-sampling.toml
+	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/points-sampling.toml
+	.venv/bin/protmpi-analysis report $(POINTS)/store.zarr --out $(POINTS)/report
+	.venv/bin/protmpi-analysis points $(POINTS) --out $(POINTS)/report --strict
+	mkdir -p docs/points
+	cp $(POINTS)/report/experiments.png $(POINTS)/report/distance.png docs/points/
 
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest
