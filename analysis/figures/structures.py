@@ -110,5 +110,7 @@ def residues_figure(data: xarray.Dataset, slot: int) -> Figure:
                 points(right, at, values, ls="none", **style)
             right.set_xticks(at, acids)
             right.set(xlabel="true amino acid", ylabel=name)
-        panels[0, 1].legend(ncols=2)
+        panels[0, 1].set_yscale("log")
+        panels[0, 1].set_ylim(top=4.0 * panels[0, 1].get_ylim()[1])  # room for the legend
+        panels[0, 1].legend(ncols=2, loc="upper right")
     return figure
