@@ -154,7 +154,7 @@ def test_a_weights_file_needs_its_data(
     weights = tmp_path / "weights.h5"
     few = ("--labelled", 3, "--sequences", 1)
     assert run_program(monkeypatch, "contacts", "networks", weights, *few, "--data", data_file) == 0
-    assert " OT " in capsys.readouterr().out
+    assert sum(line.split()[:1] == ["OT"] for line in capsys.readouterr().out.splitlines()) == 4
     other = tmp_path / "other.h5"
     dataset.save(other, small_data(L, 40, seed=6))
     for arguments, reason in (
