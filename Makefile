@@ -104,7 +104,7 @@ tempering: setup
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr
 
-# Masked residues of made-up folds, with coordinates and without: some 20 minutes on two quiet cores.
+# Masked residues of made-up folds, with coordinates and without: by its CPU time some ten minutes on two quiet cores.
 
 STRUCTURES = runs/structures
 structures: setup
