@@ -19,17 +19,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_validator
 
+from protmpi.data.sections import FoldingConfig, KSpinConfig, PointsConfig, StructuresConfig
 from protmpi.errors import ConfigError
 from protmpi.sections import (
     ExecutionConfig,
-    FoldingConfig,
-    KSpinConfig,
     ModelConfig,
-    PointsConfig,
     RunConfig,
     SamplerConfig,
     Section,
-    StructuresConfig,
     TemperingConfig,
     TrainConfig,
 )

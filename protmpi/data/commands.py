@@ -16,8 +16,8 @@ from rich.table import Table
 
 from protmpi import config as configuration
 from protmpi.data.alphabet import MAX_LENGTH
+from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
-from protmpi.sections import FoldingConfig
 
 if TYPE_CHECKING:
     from protmpi.data.dataset import FoldingData

@@ -14,8 +14,8 @@ from protmpi import __version__
 from protmpi.data import alignments, convergence, dataset, masking, structure, tempering
 from protmpi.data.alphabet import encode
 from protmpi.data.energy import FoldingEnergy, draw_couplings, energies
+from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
-from protmpi.sections import FoldingConfig
 
 RUNS = 2
 # a stream for each purpose: other masks or another split leave the sequences as they are

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import special_ortho_group
 
-from protmpi.sections import PointsConfig
+from protmpi.data.sections import PointsConfig
 
 SIDE = 200.0
 """Side of the box, and the distance at which two points are near by 1/e."""

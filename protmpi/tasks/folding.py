@@ -16,11 +16,11 @@ from torch import Tensor
 from protmpi import models
 from protmpi.config import Config
 from protmpi.data import dataset
+from protmpi.data.sections import FoldingConfig
 from protmpi.models.batch import Batch as Inputs
 from protmpi.models.batch import ChosenRows
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.sections import FoldingConfig
 from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import SPLITS, Splits
 

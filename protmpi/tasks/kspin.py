@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from protmpi.config import Config
+from protmpi.data.sections import KSpinConfig
 from protmpi.models.feedforward import Feedforward
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.sections import KSpinConfig
 from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import SPLITS, Splits
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from protmpi.config import Config
 from protmpi.data import points
+from protmpi.data.sections import PointsConfig
 from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Dropout
 from protmpi.models.memory import keep_freed_memory
-from protmpi.sections import PointsConfig
 from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import Splits
 

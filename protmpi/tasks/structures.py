@@ -19,11 +19,11 @@ from torch import Tensor
 from protmpi.config import Config
 from protmpi.data import chains as chain_files
 from protmpi.data.alphabet import AMINO_ACIDS
+from protmpi.data.sections import StructuresConfig
 from protmpi.models.chain_encoder import ChainEncoder, Chains
 from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.sections import StructuresConfig
 from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.chain_set import Batch, ChainSet, Fits
 from protmpi.tasks.splits import CACHE, MEMORY, SPLITS, Splits

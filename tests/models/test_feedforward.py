@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from protmpi.data.sections import KSpinConfig
 from protmpi.models.feedforward import Feedforward
-from protmpi.sections import KSpinConfig
 from protmpi.tasks.kspin import KSpin, draw
 
 SMALL = KSpinConfig(classes=4, spins=9, flip=0.2, train=70, val=20, test=20)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from protmpi import config as configuration
 from protmpi.data import points
+from protmpi.data.sections import PointsConfig
 from protmpi.errors import ConfigError
 from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
-from protmpi.sections import PointsConfig
 from protmpi.tasks import splits
 from protmpi.tasks.points import MEASURED, Points
 
