@@ -69,9 +69,11 @@ test: setup
 kills: setup
 	PROTMPI_KILLS=all .venv/bin/python -m pytest -s tests/faults/test_kill_points.py tests/faults/test_kills.py
 
+# Two test modules of one name cannot be collected together: pytest imports them by that name.
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	@! basename -a tests/*/test_*.py | sort | uniq -d | grep .
 
 # Against hybrid Monte Carlo, until both agree: some hours each on two cores. Stores go on where they ended.
 
