@@ -26,6 +26,7 @@ RESOURCES = Resources(nodes=2, ranks_per_node=4, gpus_per_node=4, minutes=60)
 RANKS = """\
 trap 'echo committed >>"{folder}/ranks"; exit 75' USR1
 echo started >>"{folder}/ranks"
+rm -f "$4" # bash -c SCRIPT FILE: a rank that begins takes the file of slurm/common.sh away
 [ -e "{folder}/status" ] && exit "$(cat "{folder}/status")"
 while :; do sleep 0.05; done
 """
