@@ -86,10 +86,14 @@ class Plan:
             fresh = self._fresh(walker)
             if not self.config.sampler.constrained:
                 return fresh
-            held = self.weights.es[0] if self.weights else self._fresh(0)
-            return fresh * np.float32(np.sqrt(_norm2(held) / _norm2(fresh)))
+            return fresh * np.float32(np.sqrt(self._held_norm2 / _norm2(fresh)))
         chosen = self.weights.es if starts[which] == "ES" else self.weights.ot
         return chosen[turn % len(chosen)]
+
+    @cached_property
+    def _held_norm2(self) -> float:
+        """|w|² of all fresh weights where the norm is held."""
+        return _norm2(self.weights.es[0] if self.weights else self._fresh(0))
 
     def _fresh(self, walker: int) -> np.ndarray:
         stream = generator(self.config.run.seed, RANDOM_STARTS, walker)

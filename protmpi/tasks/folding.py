@@ -22,7 +22,7 @@ from protmpi.models.batch import ChosenRows
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
 from protmpi.store.schema import Constant, Variable
-from protmpi.tasks.splits import SPLITS, Splits
+from protmpi.tasks.splits import SPLITS, Grouped
 
 MASK = 20
 VOCABULARY = 21
@@ -103,7 +103,7 @@ class Batch(Inputs):
     weights: Tensor  # (W, R), 0 on padding
 
 
-class Folding(Splits):
+class Folding(Grouped):
     """Masked sequences of one structure, learned by one network; W walkers of P parameters at once."""
 
     def __init__(self, data: dataset.FoldingData, network: models.Network, device: torch.device | str = "cpu",
@@ -143,13 +143,6 @@ class Folding(Splits):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,) and gradients (W, P) on the training sequences `indices` (W, B)."""
-        parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
-        energies, gradients = zip(*parts, strict=True)
-        return torch.cat(energies), torch.cat(gradients)
-
     def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         for batch in self._batches("train", indices):
@@ -161,15 +154,13 @@ class Folding(Splits):
         size = indices.shape[1]
         return sum(energies[1:], energies[0]) / size, sum(gradients[1:], gradients[0]) / size
 
-    @torch.no_grad()
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,) on a split; sums over sequences in float64."""
-        parts = [self._evaluate(w[some], split) for some in self._together(w)]
-        energy, error = torch.cat(parts, dim=1).cpu().numpy() / len(self.sets[split])
+        energy, error = self._sums_of_all(w, split) / len(self.sets[split])
         # a network whose weights are not finite guesses nothing: argmax of NaN would still name a residue
         return energy, np.where(np.isfinite(energy), error, np.nan)
 
-    def _evaluate(self, w: Tensor, split: str) -> Tensor:
+    def _sums(self, w: Tensor, split: str) -> Tensor:
         """Sums of energies and errors over the sequences of a split, (2, W)."""
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
         everything = np.tile(np.arange(len(self.sets[split])), (len(w), 1))

@@ -24,7 +24,7 @@ from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Dropout
 from protmpi.models.memory import keep_freed_memory
 from protmpi.store.schema import Constant, Variable
-from protmpi.tasks.splits import Splits
+from protmpi.tasks.splits import Grouped
 
 MEASURED = 200  # test structures whose attention is kept in a snapshot
 
@@ -44,7 +44,7 @@ class Structures:
         return Structures(self.x[chosen], self.target[chosen])
 
 
-class Points(Splits):
+class Points(Grouped):
     """Structures of points, learned by one network; W walkers of P parameters at once."""
 
     def __init__(self, config: PointsConfig, network: Distance, device: torch.device | str = "cpu",
@@ -90,13 +90,6 @@ class Points(Splits):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,), float64, and gradients (W, P) on the training structures `indices` (W, B)."""
-        parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
-        energies, gradients = zip(*parts, strict=True)
-        return torch.cat(energies), torch.cat(gradients)
-
     def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         for batch in self._batches("train", torch.from_numpy(indices).to(self.device)):
@@ -108,11 +101,9 @@ class Points(Splits):
         pairs = indices.shape[1] * self._pairs.size
         return sum(energies[1:], energies[0]) / pairs, sum(gradients[1:], gradients[0]).div_(pairs)
 
-    @torch.no_grad()
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and root mean square error (W,) on a split; sums in float64."""
-        sums = torch.cat([self._sums(w[some], split) for some in self._together(w)], dim=1)
-        energy, square = sums.cpu().numpy() / (len(self.sets[split]) * self._pairs.size)
+        energy, square = self._sums_of_all(w, split) / (len(self.sets[split]) * self._pairs.size)
         return energy, np.sqrt(square)
 
     def _sums(self, w: Tensor, split: str) -> Tensor:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.layers import Dropout
+
 SPLITS = ("train", "val", "test")
 CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
 MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
@@ -38,8 +40,32 @@ class Splits(ABC):
         test_energy, test_error = self.evaluate(w, "test")
         return {"test_energy": test_energy, "test_error": test_error}
 
+
+class Grouped(Splits):
+    """Walkers go through the network in groups: one by one in the cache of a CPU, all together on a GPU."""
+
+    @abstractmethod
+    def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+        """Mini-batch energies (W,) and gradients (W, P) of one group."""
+
+    @abstractmethod
+    def _sums(self, w: Tensor, split: str) -> Tensor:
+        """Two sums over a split for each walker of one group, (2, W) float64, from which `evaluate` makes its own."""
+
+    @torch.no_grad()
+    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+        """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
+        parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
+        energies, gradients = zip(*parts, strict=True)
+        return torch.cat(energies), torch.cat(gradients)
+
+    @torch.no_grad()
+    def _sums_of_all(self, w: Tensor, split: str) -> np.ndarray:
+        """`_sums` of all walkers, (2, W)."""
+        return torch.cat([self._sums(w[some], split) for some in self._together(w)], dim=1).cpu().numpy()
+
     def _together(self, w: Tensor) -> list[slice]:
-        """Walkers that go through the network together: one by one in the cache of a CPU, all on a GPU."""
+        """The groups of w (W, P)."""
         size = len(w) if w.is_cuda else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]
 
