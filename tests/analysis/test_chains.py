@@ -170,3 +170,8 @@ def test_walkers_that_keep_nothing_cost_nothing() -> None:
     gap = np.append(values, np.nan)
     assert samples_of_walkers(gap, np.append(walkers, 3)) == pytest.approx(samples_of_walkers(values, walkers))
     assert np.isnan(samples_of_walkers(values, np.zeros(values.size, dtype=int))), "one walker does not tell"
+
+
+def test_what_is_known_of_walkers_bounds_what_autocorrelation_tells(series: np.ndarray) -> None:
+    assert estimate(series, most=4.0).sem == pytest.approx(series.std(ddof=1) / 2.0)
+    assert estimate(series, most=np.inf) == estimate(series)

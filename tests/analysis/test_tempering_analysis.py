@@ -214,3 +214,16 @@ def test_a_run_without_exchange_is_one_line(
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_errors_of_exchanged_walkers_know_what_each_keeps(tmp_path: Path) -> None:
+    """Walkers with offsets as large as the noise, shuffled at every draw: few independent draws, not hundreds."""
+    rng, draws = np.random.default_rng(83), 400
+    slot = rng.permuted(np.tile(np.arange(3), (2, draws, 1)), axis=2).transpose(0, 2, 1).reshape(6, draws)
+    energy = 1.0 + 0.01 * (rng.normal(size=(6, draws)) + np.tile(rng.normal(size=3), 2)[:, None])
+    samples = {}
+    for kind in ("exchange", "none"):
+        path = write_store(tmp_path / f"{kind}.zarr", LADDER[:3], energy, slot=slot, tempering={"kind": kind})
+        samples[kind] = open_run(path).thermodynamics()["effective_samples"].values
+    assert (samples["exchange"] < 60).all()
+    assert (samples["none"] > 200).all(), "their series alone do not tell"
