@@ -1,7 +1,7 @@
 """The folder of a launch: which jobs there are and what became of each. Reads the queue and text files, no pickle.
 
     FOLDER/jobs.json        the jobs, their resources, version of the code; written when all are submitted
-    FOLDER/code.diff        what the checkout differed by from its last commit
+    FOLDER/code/            copy of the code that the jobs run
     FOLDER/NAME.toml        configuration of a job in full: what it runs
     FOLDER/NAME.lives       a line whenever the job starts or ends: it may live several times
     FOLDER/log/             output of the jobs, and submitit's own files

@@ -27,6 +27,7 @@ from hpc.stop import EXIT_INTERRUPTED
 from protmpi.errors import LaunchError
 
 ROOT = Path(__file__).parents[1]
+CODE = ("analysis", "hpc", "protmpi", "slurm")  # what a job runs, by its folder in ROOT
 ON_RANKS = 'source "$0/slurm/common.sh" && on_ranks "$@"'
 COMMIT_TIME = 120  # seconds between the signal and the time limit, as in slurm/*.sh
 LIVES = 10_000  # time limits that submitit lets a job see; hpc.restarts ends those that bring nothing
@@ -143,10 +144,11 @@ def submit(folder: Path, jobs: list[Job], queue: Queue, resources: Resources) ->
         import submitit
     except ImportError:
         raise LaunchError("launch needs submitit: pip install -c constraints.txt -e '.[launch]'") from None
-    code = code_version(folder)
+    python = shlex.join(["env", f"PYTHONPATH={pinned(folder)}", sys.executable, "-P"])  # -P: not the folder we are in
     # Slurm signals the job's first process: let that be submitit's, no shell
-    slurm = {"slurm_python": f"exec {shlex.quote(sys.executable)}", "slurm_max_num_timeout": LIVES}
-    runs = submitit.AutoExecutor(folder / "log", queue.executor, **(slurm if queue.executor == "slurm" else {}))
+    slurm = {"slurm_python": f"exec {python}", "slurm_max_num_timeout": LIVES}
+    runs = submitit.AutoExecutor(folder / "log", queue.executor,
+                                 **(slurm if queue.executor == "slurm" else {"local_python": python}))  # fmt: skip
     runs.update_parameters(**queue.parameters(resources))
     try:
         with _without_terminal(), runs.batch():
@@ -155,20 +157,26 @@ def submit(folder: Path, jobs: list[Job], queue: Queue, resources: Resources) ->
         raise LaunchError(f"sbatch refused: {' '.join(str(error).split())}") from None
     done = [Job(str(handle.job_id), job.name, job.commands, job.store)
             for handle, job in zip(submitted, jobs, strict=True)]  # fmt: skip
-    return Launch(queue.executor, resources, code, done)
+    return Launch(queue.executor, resources, code_version(), done)
 
 
-def code_version(folder: Path) -> dict[str, str]:
-    """Version of the package and, in a checkout, its commit; what differs from that is written to `code.diff`."""
+def pinned(folder: Path) -> str:
+    """PYTHONPATH of a copy of the code in `folder`: all lives of the jobs run it, whatever becomes of the checkout."""
+    code = folder.absolute() / "code"
+    for name in CODE:
+        shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return ":".join(filter(None, [str(code), os.environ.get("PYTHONPATH")]))
+
+
+def code_version() -> dict[str, str]:
+    """Version of the package and, in a checkout, its commit, with a + where files differ from it."""
     version = {"version": metadata.version("protmpi")}
     git = ["git", "-C", str(ROOT)]
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         return version
     commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    diff = subprocess.run([*git, "diff", "HEAD"], capture_output=True, check=False)
-    if diff.stdout:
-        (folder / "code.diff").write_bytes(diff.stdout)
-    return {**version, "commit": commit.stdout.strip() + ("+" if diff.stdout else "")}
+    changes = subprocess.run([*git, "status", "--porcelain", "--", *CODE], capture_output=True, check=False)
+    return {**version, "commit": commit.stdout.strip() + ("+" if changes.stdout else "")}
 
 
 @contextmanager

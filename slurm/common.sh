@@ -14,7 +14,8 @@ if [ -f "$here/site.sh" ]; then source "$here/site.sh"; fi
 
 inside=() programs=${PROTMPI_VENV:-$here/../.venv}/bin/
 if [ -n "${PROTMPI_CONTAINER:-}" ]; then
-  inside=(apptainer exec ${SLURM_JOB_GPUS:+--nv} "$PROTMPI_CONTAINER") programs=
+  # the image has its own packages: those that modules or `protmpi launch` put before them stay outside
+  inside=(env -u PYTHONPATH apptainer exec ${SLURM_JOB_GPUS:+--nv} "$PROTMPI_CONTAINER") programs=
 fi
 
 # on_ranks ARGUMENTS...: protmpi on every rank of the allocation. Returns when it has finished; ends the job with its

@@ -131,8 +131,8 @@ def test_requeuing_can_be_switched_off(slurm: PretendedSlurm) -> None:
 
 
 def test_a_container_takes_the_place_of_the_environment(slurm: PretendedSlurm) -> None:
-    slurm.program("apptainer", "exit 0")
-    assert slurm.run("exit 0", PROTMPI_CONTAINER="p.sif", SLURM_JOB_GPUS="0")[0] == 0
+    slurm.program("apptainer", 'exit ${PYTHONPATH:+9}')  # its packages are not those of the host
+    assert slurm.run("exit 0", PROTMPI_CONTAINER="p.sif", SLURM_JOB_GPUS="0", PYTHONPATH="/host")[0] == 0
     assert slurm.run("exit 0", PROTMPI_CONTAINER="p.sif")[0] == 0
     assert slurm.called("apptainer") == ["exec --nv p.sif protmpi run c.toml", "exec p.sif protmpi run c.toml"]
     assert slurm.called("protmpi") == []

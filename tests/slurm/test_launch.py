@@ -80,9 +80,22 @@ def test_the_batch_script_asks_for_what_was_wanted(job: Submitted) -> None:
     asked = {line.removeprefix("#SBATCH --") for line in job.script.splitlines() if line.startswith("#SBATCH")}
     assert asked >= {"nodes=2", "ntasks-per-node=4", "gpus-per-node=4", "time=60", "partition=gpu", "exclusive",
                      "requeue", "signal=B:USR2@120", "open-mode=append"}  # fmt: skip
-    assert f"exec {sys.executable} -u -m submitit" in job.script
+    assert f"exec env PYTHONPATH={job.folder}/code" in job.script
+    assert f" {sys.executable} -P -u -m submitit" in job.script
     assert job.launch.jobs == [Job("7", "a", [["run", "a.toml"]], "a.zarr")]
     assert job.state("pending") == "pending"
+
+
+def test_a_job_runs_the_code_of_its_launch(job: Submitted) -> None:
+    """What becomes of the checkout is shown the other way round: the copy is broken, and the job breaks."""
+    code = job.folder / "code"
+    with (code / "hpc" / "launch.py").open("a") as file:
+        file.write('print("launched with the copy", flush=True)\n')
+    (code / "protmpi" / "cli.py").write_text("raise SystemExit(9)\n")
+    process = job.start(PROTMPI_LAUNCHER="env")
+    output, _ = process.communicate(timeout=120)
+    assert "launched with the copy" in output
+    assert "protmpi run a.toml ended with status 9" in output
 
 
 def test_the_time_limit_commits_and_requeues_and_the_next_life_finishes(job: Submitted) -> None:
