@@ -39,6 +39,9 @@ gallery: setup
 	    cp $(GALLERY)/report/$$network/$$figure.png docs/gallery/$$network-$$figure.png || exit 1; \
 	  done; \
 	done
+	for network in transformer-4-64 pooling-64-320; do \
+	  cp $(GALLERY)/report/$$network/network.png docs/gallery/$$network-network.png || exit 1; \
+	done
 
 # Attention that measures distance (docs/points.md): at most 15 minutes on two quiet cores. What is trained stays.
 POINTS = runs/points

@@ -169,6 +169,32 @@ def training(
 
 
 @app.command()
+def structure(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="PDB or mmCIF file (also .gz), or a PDB id")],
+    chain: Annotated[str | None, typer.Option(help="author name; the first protein chain if absent")] = None,
+    cutoff: Annotated[float, typer.Option(min=0, help="heavy atoms of a contact are closer than this (Å)")] = 4.5,
+    min_separation: Annotated[int, typer.Option(min=1, help="smallest |i-j| of a contact")] = 2,
+    out: Figures = None,
+) -> None:
+    """The native structure and its contacts, as `protmpi data` takes them."""
+    from analysis.backbone import read_backbone
+    from analysis.tables import table_of
+
+    found = read_backbone(source, chain, cutoff, min_separation)
+    written = []
+    if out is not None:
+        from analysis.figures.backbone import backbone_figure
+        from analysis.figures.style import write_figures
+
+        written = write_figures({"structure": backbone_figure(found)}, out)
+    by_separation = found.structure.pairs_by_separation((min_separation, 6, 12, 24))
+    columns = [("chain", [str(found.structure.provenance["chain"])]), ("residues", [str(found.structure.length)]),
+               ("without atoms", [str(found.structure.missing)]),
+               *((f"contacts\n|i-j| >= {s}", [str(count)]) for s, count in by_separation.items())]  # fmt: skip
+    print_table(table_of(columns), [found.structure.sequence], written)
+
+
+@app.command()
 def points(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="weights files in exponent/, head/ and rotation/")],
     out: Figures = None,

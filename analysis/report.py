@@ -55,7 +55,7 @@ def report_of(run: Run, label: str, options: Options) -> RunReport:
 
     data = run.thermodynamics()
     found = checks(run, data)
-    subjects = [_thermodynamics(run, data), _self_checks(found)]
+    subjects = [*_network(run), _thermodynamics(run, data), _self_checks(found)]
     attention = None
     if "parameters" in run.store.variables and run.store.snapshots:
         subjects += _weights(run, data)
@@ -76,6 +76,18 @@ def labels_of(runs: Sequence[Run]) -> list[str]:
         name if names.count(name) == 1 else f"{name} ({run.store.path.stem})"
         for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _network(run: Run) -> Iterator[Subject]:
+    from analysis.figures.diagram import arrays_drawn, diagram_figure
+
+    model, layout = run.store.config.get("model", {}), run.store.attributes.get("parameter_layout", [])
+    drawn = arrays_drawn(model.get("kind", ""))
+    if drawn and drawn <= {entry["name"] for entry in layout}:
+        caption = (
+            "Arrays and numbers of parameters under each box; beside the arrows, how many values a site has; +: added."
+        )
+        yield Subject("network", "Network", {"network": (diagram_figure(model, layout), caption)})
 
 
 def _thermodynamics(run: Run, data: xarray.Dataset) -> Subject:

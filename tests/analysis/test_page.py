@@ -30,7 +30,7 @@ def whole_store(path: Path, model: str = "transformer-2-8", blocks: int = 2, pea
     layers = {"E": 21 * D}
     for b in range(blocks):
         layers |= {f"{b}.Wqk": D * D, f"{b}.Wvc": D * D, f"{b}.LN1.gain": D, f"{b}.LN1.bias": D, f"{b}.LN2.gain": D,
-                   f"{b}.LN2.bias": D}  # fmt: skip
+                   f"{b}.LN2.bias": D, f"{b}.W1": 4 * D * D, f"{b}.b1": 4 * D, f"{b}.W2": 4 * D * D, f"{b}.b2": D}
     layers |= {"Wo": 21 * D, "bo": 21}
     size = sum(layers.values())
     parameters = rng.standard_normal((walkers, 1, size)) + rng.standard_normal((walkers, snapshots, size))
