@@ -13,7 +13,7 @@ import numpy as np
 from analysis.chains import FEW_SAMPLES, estimate
 from analysis.significance import SIGNIFICANT, Mean
 from analysis.tables import exponent_form, plus_minus, table_of
-from analysis.thermodynamics import heat_capacity
+from analysis.thermodynamics import counted, heat_capacity
 from protmpi.errors import StoreError
 
 if TYPE_CHECKING:
@@ -70,10 +70,7 @@ def mean_at(run: Run, name: str, slot: int) -> Mean:
     if name == "heat_capacity":
         capacity = heat_capacity(stretch.energies, float(run.temperature[slot]))
         return Mean(capacity.mean, capacity.sem, stretch.samples)
-    axis = run.observables[name].axis
-    first = int(np.searchsorted(run.steps(axis), stretch.step))
-    rows = run.by_temperature(name)[:, slot, first:]
-    chains, most = run.chains(rows), run.most_samples(rows, slot, first, axis)
+    chains, most = counted(run, name, run.by_temperature(name), slot, stretch)
     found = Mean.of(chains)
     if not np.isfinite(found.samples):
         found = Mean(*estimate(chains, stretch.samples), min(float(chains.size), stretch.samples))

@@ -69,13 +69,22 @@ def equilibrium(run: Run) -> list[Stretch]:
 
 def observable_means(run: Run, name: str, stretches: list[Stretch]) -> np.ndarray:
     """Mean and standard error of an observable over the stretch of each temperature, (temperature, statistic)."""
-    axis, series = run.observables[name].axis, run.by_temperature(name)
-    found = []
+    series, found = run.by_temperature(name), []
     for slot, stretch in enumerate(stretches):
-        first = int(np.searchsorted(run.steps(axis), stretch.step))
-        rows = series[:, slot, first:]
-        found.append(estimate(run.chains(rows), stretch.samples, run.most_samples(rows, slot, first, axis)))
+        chains, most = counted(run, name, series, slot, stretch)
+        found.append(estimate(chains, stretch.samples, most))
     return np.array(found)
+
+
+def counted(run: Run, name: str, series: np.ndarray, slot: int, stretch: Stretch) -> tuple[np.ndarray, float]:
+    """Chains (chain, row) of an observable, `series` (replica, slot, row), over the stretch of a temperature.
+
+    Also as how many independent rows they may count, see `Run.most_samples`.
+    """
+    axis = run.observables[name].axis
+    first = int(np.searchsorted(run.steps(axis), stretch.step))
+    rows = series[:, slot, first:]
+    return run.chains(rows), run.most_samples(rows, slot, first, axis)
 
 
 def norm_drift(run: Run) -> np.ndarray:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 from synthetic import BURN_IN_DRAWS, LADDER, ar1, write_store
 from test_analysis_cli import run_program
 from test_thermodynamics import MODES, harmonic, planted_capacity
@@ -17,7 +16,7 @@ from test_thermodynamics import MODES, harmonic, planted_capacity
 from analysis import open_run, tables
 from analysis.chains import MINIMUM_DRAWS
 from analysis.checks import Check, checks
-from analysis.significance import SAMPLES_PER_FREEDOM, SIGNIFICANT, Mean, combined, drift, normal_deviate
+from analysis.significance import SIGNIFICANT, Mean
 
 LAYERS = {"E": 546, "0.W1": 2704, "0.b1": 104, "0.W2": 2704, "0.LN.gain": 26}
 PARAMETERS = sum(LAYERS.values())
@@ -376,60 +375,6 @@ def test_strict_is_status_1_on_failure_only_after_everything_is_written(
     assert captured.err == ""
     assert f"wrote {tmp_path / 'report' / 'index.html'}" in captured.out
     assert {"index.html", "checks.csv", "thermodynamics.csv"} <= {path.name for path in (tmp_path / "report").iterdir()}
-
-
-# Significance
-
-
-def test_z_is_the_normal_deviate_of_students_t() -> None:
-    many = Mean(1.03, 0.01, 1e9)
-    assert many.z(1.0) == pytest.approx(3.0)
-    assert many.z(1.06) == pytest.approx(-3.0)
-    few = Mean(1.03, 0.01, 10 * SAMPLES_PER_FREEDOM)
-    assert stats.norm.sf(few.z(1.0)) == pytest.approx(stats.t.sf(3.0, 10))
-    assert Mean(2.0, 0.0, 9.0).z(1.0) < np.inf
-    assert Mean(1.0, 0.0, 9.0).z(1.0) == 0.0
-    assert np.isnan(Mean(1.0, np.nan, np.nan).z(2.0))
-
-
-def test_z_of_the_worst_of_many_is_corrected() -> None:
-    worst = np.abs(np.random.default_rng(67).normal(size=(4_000, 30))).max(axis=1)
-    corrected = np.array([normal_deviate(2 * stats.norm.sf(z), 30) for z in worst])
-    for threshold in (1.0, 2.0, 3.0):
-        chance = 2 * stats.norm.sf(threshold)
-        assert np.mean(corrected > threshold) == pytest.approx(chance, abs=5 * np.sqrt(chance / 4_000))
-    assert np.mean(worst > 3.0) > 10 * np.mean(corrected > 3.0)
-    assert normal_deviate(1e-80, 30) == pytest.approx(normal_deviate(30e-80), rel=1e-6)
-
-
-@pytest.mark.parametrize("tries", [1, 30])
-def test_resolution_is_where_z_becomes_significant(tries: int) -> None:
-    mean = Mean(1.0, 0.02, 60.0)
-    assert mean.z(1.0 - mean.resolution(tries), tries) == pytest.approx(SIGNIFICANT)
-
-
-def test_errors_combine_as_welch_has_it() -> None:
-    sem, samples = combined(np.array([3.0, 4.0]), np.array([50.0, 50.0]))
-    assert (sem, samples) == pytest.approx((5.0, 625 / (81 + 256) * 50))
-    assert combined(np.array([3.0, 0.0]), np.array([50.0, 7.0])) == pytest.approx((3.0, 50.0))
-    assert Mean(3.0, 3.0, 50.0).minus(Mean(1.0, 4.0, 50.0)) == pytest.approx((2.0, sem, samples))
-
-
-def test_short_series_never_count_for_more_than_their_draws() -> None:
-    alternating = 1.0 + 0.1 * np.where(np.arange(40) % 2, 1, -1) + 0.01 * np.random.default_rng(68).normal(size=(1, 40))
-    mean = Mean.of(alternating)
-    assert mean.samples == 40
-    assert mean.sem == pytest.approx(0.1 / np.sqrt(40), rel=0.05)
-
-
-@pytest.mark.parametrize("slope", [0.0, 3.0])
-def test_drift_has_the_error_of_the_rest(slope: float) -> None:
-    """z of the drift about its true value is normal, whether there is one or not."""
-    series = ar1(0.5, (200, 300), np.random.default_rng(69)) + slope * np.linspace(-1, 1, 300)
-    drifts = np.array([drift(x) for x in series])
-    z = (drifts[:, 0] - slope * 2 * 200 / 299) / drifts[:, 1]
-    assert abs(z.mean()) < 4 / np.sqrt(200)
-    assert 0.85 < z.std() < 1.2
 
 
 @pytest.mark.parametrize(("rho", "verdict"), [(1e-3, "pass"), (3e-3, "weak"), (1e-2, "fail")])
