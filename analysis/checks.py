@@ -132,20 +132,17 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """T_kin/T where mini-batch noise is strongest, 1 + r rho (kappa - 1): no other kinetic temperature can show it.
+    """T_kin/T where mini-batch noise is strongest, which no other kinetic temperature can show.
 
-    Mini-batch noise is correlated between parameters, the white noise that completes it is not; kappa = tr(R²)/P, R
-    the correlation matrix; r = 1 in the double scheme, 2 c1² in the single one, where each mini-batch counts twice.
-    A trace over parameters stays at T while collective directions are hotter. It follows from the store without an
-    error worth showing, so there is no z: the verdict is by size alone.
+    Mini-batch noise is correlated between parameters, the white noise that completes it is not: a trace over parameters
+    stays at T while collective directions are hotter (`protmpi.sampling.noise.collective_excess`). It is known without
+    an error worth showing, so there is no z: the verdict is by size alone.
     """
-    if not {"rho", "noise_correlation"} <= run.observables.keys():
+    if not {"rho", "collective_excess"} <= run.observables.keys():
         return
-    sampler = run.store.config["sampler"]
-    repeated = 2.0 * (1.0 - sampler["m1"] ** 2) if sampler["scheme"] == "single" else 1.0
-    correlation = _in_equilibrium(run, data, "noise_correlation")
-    for (temperature, kappa), (_, rho) in zip(correlation, _in_equilibrium(run, data, "rho"), strict=True):
-        excess = float(repeated * np.nanmean(rho) * (np.nanmean(kappa) - 1.0))
+    excesses = _in_equilibrium(run, data, "collective_excess")
+    for (temperature, rows), (_, rho) in zip(excesses, _in_equilibrium(run, data, "rho"), strict=True):
+        excess = float(np.nanmean(rows))
         verdict: Verdict = "pass" if excess <= COLLECTIVE_GOOD else "weak" if excess <= COLLECTIVE_BAD else "fail"
         enough = np.nanmean(rho) * COLLECTIVE_GOOD / max(excess, COLLECTIVE_GOOD)
         where = f"directions of correlated mini-batch noise are {100 * excess:.0f} % too hot at T"

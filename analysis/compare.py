@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from analysis.run import Run
 
-OF_THE_WAY = {"overlap", "distance", "rho", "noise_correlation", "time_step", "acceptance"}
+OF_THE_WAY = {"overlap", "distance", "rho", "collective_excess", "time_step", "acceptance"}
 """How a sampler moves and how far it is from its start, which equal laws leave free."""
 
 Verdict = Literal["equal", "weak", "differ"]

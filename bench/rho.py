@@ -3,7 +3,7 @@
     python bench/rho.py CONFIG STORE --rho 5e-8 1e-3 --walker 3 [--steps 20000] [--set section.key=value]
 
 All start from the last commit of STORE, a run of CONFIG. Prints a Markdown table: rho, excess temperature of the
-directions in which mini-batch noise is strongest (r rho (kappa - 1)), kinetic temperature, mean squared displacement in
+directions in which mini-batch noise is strongest, kinetic temperature, mean squared displacement in
 one step and over all steps divided by their number, both over |w|², the former per second, and <U> of the second half
 with its standard error.
 """
@@ -50,7 +50,7 @@ def row(config: Config, task: Task, store: Store, walker: int, rho: float, steps
         kinetic.append(block.kinetic_ratio()[0])
         energies.append(task.evaluate(block.position, "train")[0][0] + block.regularisation()[0])
     whole = float(((block.position.double() - start) ** 2).sum()) / norm2 / steps
-    heat = block.thermostat.repeated * rho * (block.correlation[0] - 1.0)
+    heat = block.collective_excess[0]
     mean = estimate(np.array(energies)[None, len(energies) // 2 :])
     rate = np.mean(single) * len(single) * (LOOK - 1) / seconds
     return (f"| {exponent_form(rho)} | {heat:.2g} | {np.mean(kinetic):.3f} | {np.mean(single):.2g} | {whole:.2g} "

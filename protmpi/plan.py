@@ -150,7 +150,7 @@ class Plan:
             Variable("noise_share", "draw", f"quantiles {QUANTILES} over all parameters of the share of the noise",
                      dims=("quantile",), shape=(len(QUANTILES),)),
             Variable("rho", "draw", "share that masses are made for"),
-            Variable("noise_correlation", "draw", "tr(R²)/P of the correlation R of mini-batch noise; 1: independent"),
+            Variable("collective_excess", "draw", "excess temperature, over T, where mini-batch noise is strongest"),
             Variable("rho_search", "draw", f"stage of the search for rho: -1 none, {dict(enumerate(STAGES))}",
                      dtype="int32"),
             Variable("streak", "draw", "how often in a row s² agreed with the estimate before", dtype="int64"),

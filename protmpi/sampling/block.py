@@ -14,7 +14,7 @@ from torch import Tensor
 from protmpi.sampling import adaptation
 from protmpi.sampling.constrained import dot
 from protmpi.sampling.energy import Energy, Regulariser
-from protmpi.sampling.noise import Thermostat, estimate_variance, noise_correlation
+from protmpi.sampling.noise import GradientSample, Thermostat, estimate_variance
 from protmpi.sampling.streams import Streams
 from protmpi.sections import SamplerConfig
 
@@ -157,20 +157,17 @@ class Block(ABC, Generic[S]):
         indices = self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
         return self.energy.gradient(w, indices)[1]
 
+    def _variance_samples(self, w: Tensor, rows: Sequence[int]) -> GradientSample:
+        """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not touch."""
+        return lambda chosen: self._sample(w[list(chosen)], "variance", [rows[row] for row in chosen])
+
     def _estimate(self, w: Tensor, rows: Sequence[int]) -> Tensor:
         """s² of the walkers `rows` at w (rows, P)."""
-
-        def sample(open_rows: Sequence[int]) -> Tensor:
-            return self._sample(w[list(open_rows)], "variance", [rows[row] for row in open_rows])
-
         c = self.config
         floor = 10.0**c.log_zerovar
-        return estimate_variance(sample, w, c.min_extractions, c.max_extractions, c.threshold_est, floor)
-
-    def _correlation(self, w: Tensor, noise_variance: Tensor, rows: Sequence[int]) -> np.ndarray:
-        """How collective the mini-batch noise of the walkers `rows` is at w (rows, P), (rows,)."""
-        found = noise_correlation(lambda _: self._sample(w, "variance", rows), noise_variance)
-        return np.asarray(found.cpu().numpy())
+        return estimate_variance(
+            self._variance_samples(w, rows), w, c.min_extractions, c.max_extractions, c.threshold_est, floor
+        )
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every

@@ -13,7 +13,7 @@ from torch import Tensor
 from protmpi.sampling import adaptation, constrained, pseudo_langevin
 from protmpi.sampling.block import Block
 from protmpi.sampling.constrained import dot
-from protmpi.sampling.noise import noise_share
+from protmpi.sampling.noise import collective_excess, noise_samples, noise_share
 from protmpi.sampling.pseudo_langevin import State
 from protmpi.sampling.step_size import Search
 
@@ -38,7 +38,7 @@ class LangevinBlock(Block[State]):
             tick = max(1, round(0.5 / c.m1**2))
             spread = (self.layout.size / 2.0) ** 0.5 * self.thermostat.temperature.squeeze(1).cpu().numpy()
             self._searches = [Search(c.adapt_until, tick, c.rho_tolerance, c.rho_max, float(s)) for s in spread]
-        self.correlation = np.ones(len(self.walkers))  # how collective the mini-batch noise is, kappa
+        self.collective_excess = np.zeros(len(self.walkers))
         self._anchor = self.start  # weights to which a refused trial of the search returns
         self._history: dict[str, np.ndarray] = {}
 
@@ -57,10 +57,11 @@ class LangevinBlock(Block[State]):
 
     def initialise(self) -> None:
         """Estimate s² at the starting weights, set the masses, draw the momenta."""
-        noise_variance = self._estimate(self.start, range(len(self.walkers)))
-        self._measure_correlation(self.start, noise_variance, list(range(len(self.walkers))))
-        mass = adaptation.fresh_masses(noise_variance, self.rho, self.thermostat, self.config, self.layout)
+        everyone = list(range(len(self.walkers)))
+        noise_variance = self._estimate(self.start, everyone)
+        mass = self._fresh_masses(everyone, noise_variance)
         self._state = self.kernel.init(self.start.clone(), mass, noise_variance)
+        self._measure_excess(everyone)
 
     def explore(self, steps: int) -> None:
         end = self.step + steps
@@ -75,24 +76,27 @@ class LangevinBlock(Block[State]):
             self._look()
 
     def _next_look(self) -> int:
-        """Step at which rho may change next: at the turn from rho_first, or a look of the search for it."""
+        """Step at which masses may be made anew next: the turn from rho_first, a look of the search, the freeze."""
         if self.step < self._turn:
             return self._turn
-        if not self._searches or self.step >= self.config.adapt_until:
+        if self.step >= self.config.adapt_until:
             return int(np.iinfo(np.int64).max)
-        tick = self._searches[0].tick
+        tick = self._searches[0].tick if self._searches else self.config.adapt_until
         return min((self.step // tick + 1) * tick, self.config.adapt_until)
 
     def _look(self) -> None:
         """Tell the searches for rho how hot their walkers are, and give the walkers the rho that they ask for, or that
-        follows rho_first."""
-        if self.step == self._turn:
-            self._remake_masses(list(range(len(self.walkers))))
-        if not self._searches or self.step > self.config.adapt_until:
-            return
+        follows rho_first. All masses are made anew before they freeze: those of the start may be off by orders of
+        magnitude, and with them the share of the noise."""
         last = self.step == self.config.adapt_until
+        changed = self._tell_searches(last) if self._searches and self.step <= self.config.adapt_until else []
+        if changed := list(range(len(self.walkers))) if last or self.step == self._turn else changed:
+            self._remake_masses(changed)
+
+    def _tell_searches(self, last: bool) -> list[int]:
+        """The walkers whose rho changed."""
         if self.step % self._searches[0].tick and not last:
-            return
+            return []
         kinetic, changed = self.kinetic_ratio(), []
         for row, search in enumerate(self._searches):
             before, energy = search.rho, np.nan
@@ -110,21 +114,31 @@ class LangevinBlock(Block[State]):
                 self._anchor = self._anchor.index_copy(0, self._index([row]), self.position[row : row + 1])
             if refused or search.rho != before:
                 changed.append(row)
-        if changed:
-            self._remake_masses(changed)
+        return changed
+
+    def _fresh_masses(self, rows: Sequence[int], noise_variance: Tensor) -> Tensor:
+        """Masses of the walkers `rows` for their rho, (rows, P)."""
+        thermostat = self.thermostat.rows(rows)
+        return adaptation.fresh_masses(noise_variance, self.rho[list(rows)], thermostat, self.config, self.layout)
 
     def _remake_masses(self, rows: list[int]) -> None:
         """Masses for a new rho at the present weights, and momenta drawn anew."""
-        noise_variance = self._estimate(self.position[rows], rows)
-        self._measure_correlation(self.position[rows], noise_variance, rows)
-        self._set_masses(rows, noise_variance, [True] * len(rows))
+        self._set_masses(rows, self._estimate(self.position[rows], rows), [True] * len(rows))
+        self._measure_excess(rows)
 
-    def _measure_correlation(self, w: Tensor, noise_variance: Tensor, rows: list[int]) -> None:
-        """Learn how collective the noise is at w (rows, P), and tell it to the searches for rho."""
-        self.correlation[rows] = self._correlation(w, noise_variance, rows)
-        for row in rows if self._searches else ():
-            allowed = self.config.collective_tolerance / (self.thermostat.repeated * self.correlation[row])
-            self._searches[row].collective = float(allowed)
+    def _measure_excess(self, rows: list[int]) -> None:
+        """Learn how hot the noise makes its own directions, and tell the searches for rho what that allows."""
+        w, s2, thermostat = self.position[rows], self.state.noise_variance[rows], self.thermostat.rows(rows)
+        samples = noise_samples(self._variance_samples(w, rows), range(len(rows)))
+
+        def excess(mass: Tensor) -> np.ndarray:
+            return np.asarray(collective_excess(samples, s2, mass, thermostat).cpu().numpy())
+
+        self.collective_excess[rows] = excess(self.state.mass[rows])
+        if self._searches and self.step <= self.config.adapt_until:
+            for row, found in zip(rows, excess(self._fresh_masses(rows, s2)), strict=True):
+                search = self._searches[row]
+                search.collective = search.rho * self.config.collective_tolerance / max(float(found), 1e-30)
 
     def share_masses(self, thermal_mass: np.ndarray) -> None:
         self.thermal_mass = self._tensor(thermal_mass)
@@ -206,7 +220,7 @@ class LangevinBlock(Block[State]):
             "noise_share": np.asarray(share.cpu().numpy()),
             "rho": np.asarray(self.rho.squeeze(1).double().cpu().numpy()),
             "rho_search": np.asarray(stages),
-            "noise_correlation": self.correlation.copy(),
+            "collective_excess": self.collective_excess.copy(),
             "streak": self.schedule.streak.copy(),
             "next_estimate": self.schedule.due.copy(),
         }
@@ -221,7 +235,7 @@ class LangevinBlock(Block[State]):
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         if self._searches:
             arrays["search"] = np.stack([search.to_array() for search in self._searches])
-        arrays["correlation"] = self.correlation.copy()
+        arrays["collective_excess"] = self.collective_excess.copy()
         arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
         return {**arrays, **self._mass_arrays(), "streams": self.streams.state(), **self.schedule.arrays()}
 
@@ -239,7 +253,7 @@ class LangevinBlock(Block[State]):
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
         self.kernel.thermostat = self.thermostat
         self._state = self.kernel.with_noise(state)
-        self.correlation = arrays["correlation"].copy()
+        self.collective_excess = arrays["collective_excess"].copy()
         for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
             search.restore(row)
         self._anchor = self._tensor(arrays["anchor"]) if self._searches else self.start
@@ -251,7 +265,6 @@ class LangevinBlock(Block[State]):
         """Estimate s² of the walkers `rows`; during burn-in let masses and momenta follow."""
         c = self.config
         noise_variance = self._estimate(self.position[rows], rows)
-        self._measure_correlation(self.position[rows], noise_variance, rows)
         same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
         for row, agreed in zip(rows, same, strict=True):
             self.schedule.advance(row, agreed, self.step, c)
@@ -261,6 +274,7 @@ class LangevinBlock(Block[State]):
         else:
             self._put(rows, noise_variance=noise_variance)
             self._state = self.kernel.with_noise(self.state)
+        self._measure_excess(rows)
         self._history = {}
 
     def _set_masses(self, rows: list[int], noise_variance: Tensor, reset: Sequence[bool]) -> None:

@@ -120,18 +120,26 @@ PAIRS = 16
 """Independent samples of the noise that its correlation is told from: to about a quarter of its value."""
 
 
-def noise_correlation(sample: GradientSample, noise_variance: Tensor) -> Tensor:
-    """How collective the mini-batch noise is at fixed weights: kappa = tr(R²)/P (rows,), R its correlation matrix.
+def noise_samples(sample: GradientSample, rows: Sequence[int]) -> Tensor:
+    """The noise itself at fixed weights, PAIRS times (rows, PAIRS, P): (g - g')/sqrt(2) of two mini-batches."""
+    return torch.stack([(sample(rows) - sample(rows)) / 2.0**0.5 for _ in range(PAIRS)], dim=1)
 
-    Independent noise has kappa = 1. The white noise completes the mini-batch noise parameter by parameter, so that each
-    parameter is at temperature T; but along an eigenvector of R of eigenvalue l it is T (1 + r rho (l - 1)), r as in
-    `Thermostat.repeated`. Weighted by the noise itself these directions are on average at T (1 + r rho (kappa - 1)),
-    which the kinetic temperature, a trace, cannot show. From x = (g - g')/sqrt(2 s²) of PAIRS pairs of mini-batches,
-    E (x·x')² = tr(R²).
+
+def collective_excess(samples: Tensor, noise_variance: Tensor, mass: Tensor, thermostat: Thermostat) -> Tensor:
+    """How much too hot the directions are in which mini-batch noise is strongest, relative to T, (rows,) float64.
+
+    The white noise completes the mini-batch noise parameter by parameter, as if that were independent between them, so
+    that each parameter is at T. But with C the covariance of the mini-batch noise in units of the thermal noise, its
+    diagonal the shares rho_i, a direction in which C has more than its diagonal is hotter by r times the difference (r
+    as in `Thermostat.repeated`). On average over the noise that is r (tr C² - sum rho_i²)/tr C, which the kinetic
+    temperature, a trace, cannot show; r rho (kappa - 1) with kappa = tr(R²)/P, R the correlation matrix, where all
+    shares are rho. From `samples` x of `noise_samples`, in the same units, E (x·x')² = tr C².
     """
-    rows = list(range(len(noise_variance)))
-    scale = (2.0 * noise_variance).sqrt()
-    x = torch.stack([(sample(rows) - sample(rows)) / scale for _ in range(PAIRS)], dim=1).double()
-    products = (x @ x.mT).square()
-    across = products.sum((1, 2)) - products.diagonal(dim1=1, dim2=2).sum(1)
-    return across / (PAIRS * (PAIRS - 1) * noise_variance.shape[1])
+    found = []
+    for x, s2, m, t in zip(samples, noise_variance, mass, thermostat.temperature, strict=True):  # float64 is large
+        unit = thermostat.dt**2 / (4.0 * thermostat.m1**2) / (m.double() * t.double())
+        share, scaled = s2.double() * unit, x.double() * unit.sqrt()
+        products = (scaled @ scaled.T).square()
+        trace = (products.sum() - products.diagonal().sum()) / (PAIRS * (PAIRS - 1))
+        found.append(thermostat.repeated * (trace - share.square().sum()) / share.sum())
+    return torch.stack(found)

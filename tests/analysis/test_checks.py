@@ -379,12 +379,11 @@ def test_strict_is_status_1_on_failure_only_after_everything_is_written(
 
 @pytest.mark.parametrize(("rho", "verdict"), [(1e-3, "pass"), (3e-3, "weak"), (1e-2, "fail")])
 def test_correlated_noise_is_told_by_its_size(tmp_path: Path, rho: float, verdict: str) -> None:
-    """kappa = 101: an excess of 100 rho along the directions of the noise, which no trace shows."""
+    """An excess of 100 rho along the directions of the noise, which no trace shows."""
     energy = 1.5 + LADDER[:, None] * ar1(0.3, (LADDER.size, 400), np.random.default_rng(1))
     store = write_store(
         tmp_path / "store.zarr", LADDER, energy,
-        sampler={"scheme": "double", "m1": 0.1}, rho=np.full(energy.shape, rho),
-        noise_correlation=np.full(energy.shape, 101.0),
+        rho=np.full(energy.shape, rho), collective_excess=np.full(energy.shape, 100 * rho),
     )  # fmt: skip
     run = open_run(store)
     found = [check for check in checks(run, run.thermodynamics()) if check.name == "collective kinetic temp."]

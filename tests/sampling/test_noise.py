@@ -12,7 +12,15 @@ from torch import Tensor
 from protmpi.models.layout import Layout
 from protmpi.sampling import adaptation, pseudo_langevin
 from protmpi.sampling.constrained import multiplier, project_momentum
-from protmpi.sampling.noise import Thermostat, estimate_variance, masses, noise_correlation, noise_share, white_noise
+from protmpi.sampling.noise import (
+    Thermostat,
+    collective_excess,
+    estimate_variance,
+    masses,
+    noise_samples,
+    noise_share,
+    white_noise,
+)
 from protmpi.sections import SamplerConfig
 
 LAYOUT = Layout([("a", (3,)), ("b", (2, 2))])
@@ -121,13 +129,28 @@ def correlated(share: float) -> Callable[[Sequence[int]], Tensor]:
     return sample
 
 
-def test_correlation_of_the_noise_is_the_closed_form() -> None:
-    """tr(R²)/P = 1 + c² (P - 1) for equal correlations c; 1 for independent noise."""
+@pytest.mark.parametrize("scheme", ["double", "single"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_heat_of_correlated_noise_is_the_closed_form(scheme: str, share: float, spread: float) -> None:
+    """r c² ((sum rho_i)² - sum rho_i²)/sum rho_i for equal correlations c and any shares rho_i of the noise.
+
+    `spread`: shares over two decades, as masses of another time give them. The excess for their mean is then wrong.
+    """
+    t = thermostat(scheme, walkers=3)
     variance = (torch.linspace(0.1, 5.0, 40, dtype=torch.float64) ** 2).expand(3, -1)
-    for share, expected in ((0.0, 1.0), (0.5, 1 + 0.25 * 39)):
-        sample = correlated(share)
-        found = torch.stack([noise_correlation(sample, variance) for _ in range(60)]).mean(0)
-        assert ((found / expected - 1).abs() < 0.25).all()
+    shares = 1e-3 * torch.logspace(0.0, spread, 40, dtype=torch.float64)
+    mass, sample = masses(variance, shares, t), correlated(share)
+    found = torch.stack([collective_excess(noise_samples(sample, range(3)), variance, mass, t) for _ in range(100)])
+
+    def expected(rho: Tensor) -> float:
+        return float(t.repeated * share**2 * (rho.sum() ** 2 - rho.square().sum()) / rho.sum())
+
+    assert ((found.mean(0) - expected(shares)).abs() < 4 * found.std(0) / 10).all()
+    assert (found.std(0) / 10 < 0.1 * shares.sum()).all()  # sharp enough to tell
+    if spread and share:
+        uniform = torch.full_like(shares, float(shares.median()))
+        assert ((found.mean(0) - expected(uniform)).abs() > 5 * found.std(0) / 10).all()
 
 
 def collective_heat(rho: float, share: float, scheme: str) -> tuple[float, float, float]:
