@@ -101,7 +101,6 @@ yardstick: setup
 TEMPERING = runs/tempering
 tempering: setup
 	.venv/bin/protmpi data make configs/demo.toml
-	.venv/bin/protmpi train configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
 	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=3000 --set run.steps=75000

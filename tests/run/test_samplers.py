@@ -180,19 +180,35 @@ def test_each_temperature_has_its_rho(tmp_path: Path, kind: str) -> None:
     assert spread("1e-2") == pytest.approx(3.0, rel=0.2)
 
 
+def explored(config: Config, *pieces: int) -> LangevinBlock:
+    """The walkers of a configuration after some steps, which may come in pieces."""
+    ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
+    for steps in pieces:
+        ensemble.explore(steps)
+    (block,) = ensemble._blocks
+    assert isinstance(block, LangevinBlock)
+    return block
+
+
+def largest_share(block: LangevinBlock) -> float:
+    return float(noise_share(block.state.noise_variance, block.mass, block.thermostat).max())
+
+
+def test_masses_are_made_anew_before_they_freeze(tmp_path: Path) -> None:
+    """Without a reset they are those of the start, whose noise is another: shares of the noise far from rho."""
+    config = load(write(tmp_path, rho="1e-3"), ["sampler.p_reset=0", "sampler.min_adj_step=50"])
+    before, after, later = (explored(config, steps) for steps in (199, 200, 260))
+    assert largest_share(before) > 3e-3
+    assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
+    assert torch.equal(later.mass, after.mass)
+    assert torch.equal(explored(config, 120, 80, 60).position, later.position)
+
+
 def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> None:
     config = load(write(tmp_path, rho="1e-3"), ["sampler.rho_first=0.1"])
 
     def blocks(*pieces: int) -> LangevinBlock:
-        ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
-        for steps in pieces:
-            ensemble.explore(steps)
-        (block,) = ensemble._blocks
-        assert isinstance(block, LangevinBlock)
-        return block
-
-    def largest_share(block: LangevinBlock) -> float:
-        return float(noise_share(block.state.noise_variance, block.mass, block.thermostat).max())
+        return explored(config, *pieces)
 
     before, after = blocks(99), blocks(100)
     assert before.rho.squeeze(1).tolist() == pytest.approx([0.1] * 4)
