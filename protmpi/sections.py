@@ -186,7 +186,7 @@ class SamplerConfig(Section):
     rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
     rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')
     collective_tolerance: Positive = key(
-        0.1, 'largest excess temperature, rho x correlation, where mini-batch noise is strongest, for rho = "auto"'
+        0.1, 'largest excess temperature, over T, where mini-batch noise is strongest, for rho = "auto"'
     )
     m1: Share = key(0.1, "friction: momenta keep sqrt(1 - m1²) of themselves at each half kick")
     dt: Positive = key(1.0, "unit of time; masses grow with dt², so it cancels from the step")

@@ -8,10 +8,10 @@ During burn-in each walker looks for it on its own:
 2. compare: <U> at rho, then at rho/4 (half the step). Where the two differ by more than LIMIT standard errors, rho goes
    to where the shift, which grows like the square of the step, would not be seen, and is compared again. Windows in
    which U still drifts say nothing and are repeated;
-3. from 2 on rho stays below collective_tolerance / kappa, where kappa tells how collective the mini-batch noise is: its
-   strongest directions are too hot by about rho kappa (twice that in the single scheme), unseen by the kinetic
-   temperature (`noise.noise_correlation`). The climb may pass this by AHEAD, not more: directions without noise are too
-   cold by rho (twice that in the single scheme), and the slowest of them would not warm up within the burn-in;
+3. from 2 on rho stays where the strongest directions of the mini-batch noise are too hot by no more than
+   collective_tolerance, unseen by the kinetic temperature (`noise.collective_excess`). The climb may pass this by
+   AHEAD, not more: directions without noise are too cold by rho (twice that in the single scheme), and the slowest of
+   them would not warm up within the burn-in;
 4. rho is frozen: the rest of the burn-in and all measured draws have it.
 A burn-in that is too short ends the search early: `stage` then says how far it came.
 """
@@ -45,7 +45,7 @@ class Search:
     tolerance: float
     largest: float  # rho_max
     spread: float  # T sqrt(P/2), about the thermal spread of U
-    collective: float = np.inf  # largest rho that the correlation of the noise allows once the climb is over
+    collective: float = np.inf  # largest rho that the collective excess allows once the climb is over
     rho: float = FIRST
     low: float = 0.0
     high: float = np.inf
