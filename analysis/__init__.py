@@ -15,13 +15,13 @@ structures      perplexity, recovery and attention profiles of networks of prote
 distance        the Gaussian of the distance that attention follows;  points  experiments on what it can learn
 heads           which attention heads show contacts, from a few labelled proteins;  jacobian  the categorical Jacobian
 single_pass     both on groups of proteins: precision, passes, time;  sampled_contacts  both against temperature
-proteins        sequences with known contacts;  leakage  how alike they are
+proteins        sequences with known contacts;  leakage  how alike they are;  backbone  a native structure
 language_models, folding_networks   networks that are run again: the only modules that need torch
 tempering       replica exchange: acceptance, barrier, round trips, flow
 free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
 significance    z-scores of means whose errors are themselves estimates
 compare         two runs, observable by observable;  watch  a run as it goes on
-figures/        what is drawn;  tables, weight_tables, ladder_tables, contact_tables  what is printed and written
+figures/        what is drawn;  cells, tables, check_tables, weight_tables, ...  what is printed and written
 report          what a report holds;  page  the report as one HTML page
 cli, contact_commands   the program `protmpi-analysis`;  console  how it prints
 """

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from analysis.cells import exponent_form
 from analysis.chains import FEW_SAMPLES
 from analysis.significance import SIGNIFICANT, Mean, combined, drift, normal_deviate, z_of_halves
-from analysis.tables import exponent_form
 
 if TYPE_CHECKING:
     import xarray

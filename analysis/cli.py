@@ -41,14 +41,14 @@ def thermodynamics(
     strict: Strict = False,
 ) -> None:
     """Every observable against temperature, with errors, heat capacity and T*; self-checks."""
-    from analysis import tables
+    from analysis import check_tables, tables
     from analysis.checks import checks
 
     run = open_run(store)
     data = run.thermodynamics()
     found = checks(run, data)
     if json:
-        print_json({**tables.to_json(data), "checks": tables.checks_to_json(found)})
+        print_json({**tables.to_json(data), "checks": check_tables.checks_to_json(found)})
     else:
         _print_tables(run, data, found)
     _exit(found, strict)
@@ -178,7 +178,7 @@ def structure(
 ) -> None:
     """The native structure and its contacts, as `protmpi data` takes them."""
     from analysis.backbone import read_backbone
-    from analysis.tables import table_of
+    from analysis.cells import table_of
 
     found = read_backbone(source, chain, cutoff, min_separation)
     written = []
@@ -201,8 +201,8 @@ def points(
     strict: Annotated[bool, typer.Option("--strict", help="exit with status 1 when a claim does not hold")] = False,
 ) -> None:
     """Attention that measures distance: losses of its experiments beside the published ones, and what they show."""
+    from analysis.cells import table_of
     from analysis.points import read_experiments
-    from analysis.tables import table_of
 
     found = read_experiments(folder)
     written = []
@@ -254,15 +254,15 @@ def _exit(checks: Sequence[Check], strict: bool) -> None:
 
 
 def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> None:
-    from analysis import tables
+    from analysis import check_tables, tables
 
     console = open_console()
     console.print(tables.temperature_table(data), end="\n\n")
     for line in tables.remarks(run, data):
         console.print(line, markup=False)
     console.print()
-    console.print(tables.checks_table(checks), end="\n\n")
-    for line in tables.checks_remarks(checks):
+    console.print(check_tables.checks_table(checks), end="\n\n")
+    for line in check_tables.checks_remarks(checks):
         console.print(line, markup=False)
 
 

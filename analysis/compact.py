@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from analysis.cells import exponent_form, plus_minus
 from analysis.gains import remaining_dimension
-from analysis.tables import exponent_form, plus_minus
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
 

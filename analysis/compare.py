@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from analysis.cells import exponent_form, plus_minus, table_of
 from analysis.chains import FEW_SAMPLES, estimate
 from analysis.significance import SIGNIFICANT, Mean
-from analysis.tables import exponent_form, plus_minus, table_of
 from analysis.thermodynamics import counted, heat_capacity
 from protmpi.errors import StoreError
 

@@ -39,7 +39,7 @@ def structures(
     json: Json = False,
 ) -> None:
     """Heads of a protein language model against its Jacobian, on structures."""
-    from analysis import contact_tables, tables
+    from analysis import cells, contact_tables
     from analysis.language_models import load
     from analysis.leakage import grouped
     from analysis.proteins import read_structures
@@ -54,7 +54,7 @@ def structures(
         about = {"model": plm, "labelled": [p.name for p in groups.labelled], "identity": groups.identity,
                  "leaks": groups.leaks}  # fmt: skip
         values = contact_tables.records(data, ["precision"])
-        costs = {name: tables.none_for_nan(data[name].values.tolist()) for name in ("passes", "seconds")}
+        costs = {name: cells.none_for_nan(data[name].values.tolist()) for name in ("passes", "seconds")}
         print_json({**about, "predictor": data["predictor"].values.tolist(), "group": list(tested), **costs,
                      "precision": values})  # fmt: skip
     else:

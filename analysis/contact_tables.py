@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.cells import exponent_form, none_for_nan, plus_minus, table_of
 from analysis.heads import ATTENTION
 from analysis.sampled_contacts import GROUPS
 from analysis.single_pass import JACOBIAN
-from analysis.tables import exponent_form, none_for_nan, plus_minus, table_of
 
 if TYPE_CHECKING:
     import xarray

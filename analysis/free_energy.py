@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from analysis.cells import exponent_form
 from analysis.chains import Estimate
 from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.mbar import Mbar
 from analysis.significance import Mean
-from analysis.tables import exponent_form
 from analysis.thermodynamics import equilibrium
 from protmpi.errors import ProtmpiError
 

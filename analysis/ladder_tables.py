@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.cells import exponent_form, none_for_nan, plus_minus, table_of
 from analysis.significance import SIGNIFICANT
-from analysis.tables import exponent_form, none_for_nan, plus_minus, table_of
 
 if TYPE_CHECKING:
     import xarray

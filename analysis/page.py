@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
-from analysis.tables import VERDICT_COLOURS
+from analysis.check_tables import VERDICT_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

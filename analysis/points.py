@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.tables import exponent_form, plus_minus
+from analysis.cells import exponent_form, plus_minus
 from analysis.training import Curve, Training, read_training
 from protmpi.errors import DataError
 

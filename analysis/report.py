@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import tables
+from analysis import cells, check_tables, tables
 from analysis.contacts import Options
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
@@ -115,7 +115,7 @@ def _thermodynamics(run: Run, data: xarray.Dataset) -> Subject:
 
 def _self_checks(found: Sequence[Check]) -> Subject:
     return Subject("checks", "Self-checks", tables=[("Numbers whose right value is known.",
-                   tables.checks_table(found))], remarks=tables.checks_remarks(found))  # fmt: skip
+                   check_tables.checks_table(found))], remarks=check_tables.checks_remarks(found))  # fmt: skip
 
 
 def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
@@ -123,7 +123,7 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
     from analysis.weight_tables import gains_remarks, gains_table, overlaps_table
 
     slot = shown_slot(data)
-    at = f"T = {tables.exponent_form(data['temperature'].values[slot])}, next to T*"
+    at = f"T = {cells.exponent_form(data['temperature'].values[slot])}, next to T*"
     overlaps = run.overlaps()
     yield Subject(
         "overlaps",
@@ -314,7 +314,7 @@ def write_report(reports: Sequence[RunReport], folder: Path) -> list[Path]:
 def _write_run(report: RunReport, folder: Path) -> list[Path]:
     paths = [folder / "thermodynamics.csv", folder / "checks.csv"]
     tables.write_csv(report.data, paths[0])
-    tables.write_checks_csv(report.checks, paths[1])
+    check_tables.write_checks_csv(report.checks, paths[1])
     for subject in report.subjects:
         for name, numbers in subject.numbers.items():
             paths.append(folder / f"{name}.csv")

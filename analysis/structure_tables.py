@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.cells import exponent_form, plus_minus, table_of
 from analysis.structures import ALL
-from analysis.tables import exponent_form, plus_minus, table_of
 
 if TYPE_CHECKING:
     import xarray

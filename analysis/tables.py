@@ -1,4 +1,4 @@
-"""Thermodynamics and checks as text: the table on the terminal, CSV for spreadsheets, JSON for programs."""
+"""Thermodynamics as text: the table on the terminal, CSV for spreadsheets, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,83 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.cells import (
+    exponent_form,
+    exponent_plus_minus,
+    none_for_nan,
+    number_or_dash,
+    plus_minus,
+    table_of,
+    with_errors,
+)
 from analysis.chains import FEW_SAMPLES
 
 if TYPE_CHECKING:
     import xarray
     from rich.table import Table
 
-    from analysis.checks import Check
     from analysis.run import Run
-
-VERDICT_COLOURS = {"pass": "green", "weak": "yellow", "fail": "red"}
-
-
-def exponent_form(number: float) -> str:
-    """Short decimal exponent form, as temperatures are written in a configuration: 0.00045 -> 4.5e-4."""
-    mantissa, exponent = f"{number:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def rounded(mean: float, sem: float) -> tuple[str, str]:
-    """Mean and error, cut at the first digit of the error; four digits of a mean without one; "-" for none."""
-    if not math.isfinite(mean):
-        return "-", ""
-    if not math.isfinite(sem) or sem <= 0:
-        return f"{mean:.4g}", ""
-    first_digit = math.floor(math.log10(sem))
-    decimals = -math.floor(math.log10(round(sem, -first_digit)))  # 0.096 is 0.1, one digit less
-    places = max(0, decimals)
-    return f"{round(mean, decimals):.{places}f}", f"{round(sem, decimals):.{places}f}"
-
-
-def plus_minus(mean: float, sem: float) -> str:
-    """Mean ± standard error, one digit of the error."""
-    return " ± ".join(part for part in rounded(mean, sem) if part)
-
-
-def exponent_plus_minus(mean: float, sem: float) -> str:
-    """The same with a common power of ten: (9.5 ± 0.2)e-5."""
-    if not math.isfinite(sem) or sem <= 0:
-        return exponent_form(mean)
-    exponent = math.floor(math.log10(mean))
-    return f"({plus_minus(mean / 10.0**exponent, sem / 10.0**exponent)})e{exponent}"
-
-
-def _aligned(cells: Sequence[str]) -> list[str]:
-    """Pad numbers so that their decimal points stand above each other."""
-    halves = [cell.partition(".") for cell in cells]
-    before = max(len(whole) for whole, _, _ in halves)
-    after = max(len(point + fraction) for _, point, fraction in halves)
-    return [f"{whole:>{before}}{point + fraction:<{after}}" for whole, point, fraction in halves]
-
-
-def _number(value: float, form: str) -> str:
-    return format(value, form) if math.isfinite(value) else "-"
-
-
-def _with_errors(values: np.ndarray) -> list[str]:
-    means, errors = zip(*(rounded(mean, sem) for mean, sem in values), strict=True)
-    signs = [" ± " if error else "   " for error in errors]
-    return [mean + sign + error for mean, sign, error in zip(_aligned(means), signs, _aligned(errors), strict=True)]
-
-
-def empty_table() -> Table:
-    """A table without columns, in the one style of all reports."""
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-def table_of(columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
-    """A table of (heading, cells), aligned to the right."""
-    table = empty_table()
-    for heading, _ in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*row)
-    return table
 
 
 def temperature_table(data: xarray.Dataset) -> Table:
@@ -97,15 +36,15 @@ def temperature_table(data: xarray.Dataset) -> Table:
         ("heat_capacity", "C ±\n(fluct.)"),
         ("heat_capacity_derivative", "C ±\n(dU/dT)"),
     ):
-        columns.append((heading, _with_errors(data[name].values)))
+        columns.append((heading, with_errors(data[name].values)))
     for name in ("train_error", "val_error", "test_error"):
         if name in data:
-            columns.append((name.replace("_", "\n"), [_number(mean, ".3f") for mean in data[name].values[:, 0]]))
+            columns.append((name.replace("_", "\n"), [number_or_dash(mean, ".3f") for mean in data[name].values[:, 0]]))
     if "kinetic_ratio" in data:
-        columns.append(("T_kin/T ±", _with_errors(data["kinetic_ratio"].values)))
+        columns.append(("T_kin/T ±", with_errors(data["kinetic_ratio"].values)))
     if "norm2_drift" in data:
-        columns.append(("|w|²\ndrift", [_number(drift, ".0e") for drift in data["norm2_drift"].values]))
-    columns.append(("ESS", [_number(samples, ".0f") for samples in data["effective_samples"].values]))
+        columns.append(("|w|²\ndrift", [number_or_dash(drift, ".0e") for drift in data["norm2_drift"].values]))
+    columns.append(("ESS", [number_or_dash(samples, ".0f") for samples in data["effective_samples"].values]))
 
     return table_of(columns)
 
@@ -179,49 +118,6 @@ def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:
     return table_of(columns)
 
 
-def checks_table(checks: Sequence[Check]) -> Table:
-    """One line per kind of check: its worst temperature, and at how many temperatures the verdict is that."""
-    from rich.text import Text
-
-    table = empty_table()
-    for heading in ("check", "worst at T", "value ±", "expected", "z", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("check", "verdict") else "right", no_wrap=True)
-    for worst, of_kind in worst_checks(checks):
-        alike = sum(check.verdict == worst.verdict for check in of_kind)
-        count = "" if worst.verdict == "pass" else f" {alike} of {len(of_kind)}"
-        table.add_row(
-            worst.name,
-            " ".join(filter(None, (exponent_form(worst.temperature), worst.detail))),
-            plus_minus(worst.value, worst.sem),
-            _number(worst.expected, ".4g"),
-            _number(worst.z, ".1f"),
-            Text(worst.verdict + count, style=VERDICT_COLOURS[worst.verdict]),
-        )
-    return table
-
-
-def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
-    """For each kind of check, in order, its worst one and all of them."""
-    from analysis.checks import severity
-
-    kinds: dict[str, list[Check]] = {}
-    for check in checks:
-        kinds.setdefault(check.name, []).append(check)
-    return [(max(of_kind, key=severity), of_kind) for of_kind in kinds.values()]
-
-
-def checks_remarks(checks: Sequence[Check]) -> list[str]:
-    """What the verdicts mean, and for each kind of check that fails what to do and where else it fails."""
-    lines = [
-        "weak: too few effective samples for a deviation to show, run longer; z knows how many numbers were looked at."
-    ]
-    for worst, of_kind in worst_checks(checks):
-        if worst.verdict == "fail":
-            others = [exponent_form(c.temperature) for c in of_kind if c.verdict == "fail" and c is not worst]
-            lines.append(f"FAIL {worst.advice}" + (f" (fails too at {', '.join(others)})" if others else "") + ".")
-    return lines
-
-
 def _variables(data: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
     return [(str(name), variable) for name, variable in data.data_vars.items()]
 
@@ -255,21 +151,6 @@ def write_long_csv(data: xarray.Dataset, path: Path) -> None:
     data.to_dataframe().reset_index().rename(columns=headings).to_csv(path, index=False)
 
 
-def write_checks_csv(checks: Sequence[Check], path: Path) -> None:
-    """One row per check and temperature; an empty cell is unknown."""
-    from analysis.checks import Check
-
-    with path.open("w", newline="") as file:
-        rows = csv.DictWriter(file, fieldnames=Check._fields)
-        rows.writeheader()
-        rows.writerows(checks_to_json(checks))
-
-
-def checks_to_json(checks: Sequence[Check]) -> list[dict[str, Any]]:
-    """Plain objects, {"name": "kinetic temperature", "temperature": 1e-4, ..., "verdict": "pass", "advice": ""}."""
-    return [{key: none_for_nan(value) for key, value in check._asdict().items()} for check in checks]
-
-
 def to_json(data: xarray.Dataset) -> dict[str, Any]:
     """Plain lists and numbers: {"temperature": [...], "energy": {"mean": [...], "sem": [...]}, ..., "t_star": x}.
 
@@ -280,10 +161,3 @@ def to_json(data: xarray.Dataset) -> dict[str, Any]:
         values = none_for_nan(variable.values.T.tolist())
         tree[name] = dict(zip(("mean", "sem"), values, strict=True)) if "statistic" in variable.dims else values
     return {**tree, **data.attrs}
-
-
-def none_for_nan(values: Any) -> Any:
-    """Strict JSON has no NaN."""
-    if isinstance(values, list):
-        return [none_for_nan(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.tables import none_for_nan, plus_minus, table_of
+from analysis.cells import none_for_nan, plus_minus, table_of
 from analysis.training import Training
 
 if TYPE_CHECKING:

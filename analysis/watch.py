@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import open_run
+from analysis.cells import exponent_form, plus_minus, table_of
 from analysis.chains import MINIMUM_DRAWS
-from analysis.tables import exponent_form, plus_minus, table_of
 
 if TYPE_CHECKING:
     from rich.console import Console, Group

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.cells import exponent_form, plus_minus, table_of
 from analysis.gains import SIGNIFICANT
 from analysis.overlaps import WHOLE
-from analysis.tables import exponent_form, plus_minus, table_of
 
 if TYPE_CHECKING:
     import xarray

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from analysis import open_run
-from analysis.tables import exponent_form
+from analysis.cells import exponent_form
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis import open_run
+from analysis.cells import exponent_form, plus_minus
 from analysis.free_energy import free_energy
-from analysis.tables import exponent_form, plus_minus
 
 LIMIT = 4.0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis import open_run
-from analysis.tables import exponent_form, plus_minus
+from analysis.cells import exponent_form, plus_minus
 from protmpi.errors import StoreError
 
 OBSERVABLES = ("energy", "heat_capacity", "train_error", "val_error")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.cells import exponent_form
 from analysis.contacts import candidates, scores
 from analysis.figures.style import (
     BLACK,
@@ -24,7 +25,6 @@ from analysis.figures.style import (
     reference_strip,
     temperature_axis,
 )
-from analysis.tables import exponent_form
 
 if TYPE_CHECKING:
     import xarray

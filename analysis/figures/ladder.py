@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from analysis.cells import exponent_form
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -28,7 +29,6 @@ from analysis.figures.style import (
     temperature_bar,
 )
 from analysis.histograms import ENOUGH_OVERLAP
-from analysis.tables import exponent_form
 
 if TYPE_CHECKING:
     import xarray

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.cells import exponent_form
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -23,7 +24,6 @@ from analysis.figures.style import (
     temperature_bar,
 )
 from analysis.structures import ALL
-from analysis.tables import exponent_form
 
 if TYPE_CHECKING:
     import xarray

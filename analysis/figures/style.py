@@ -12,7 +12,7 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
-from analysis.tables import exponent_form
+from analysis.cells import exponent_form
 from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:

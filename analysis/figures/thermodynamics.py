@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from analysis.cells import exponent_plus_minus
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -27,7 +28,6 @@ from analysis.figures.style import (
     temperature_bar,
 )
 from analysis.run import Run
-from analysis.tables import exponent_plus_minus
 
 if TYPE_CHECKING:
     import xarray

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.cells import exponent_form
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -29,7 +30,6 @@ from analysis.figures.style import (
     temperature_bar,
 )
 from analysis.overlaps import WHOLE
-from analysis.tables import exponent_form
 
 if TYPE_CHECKING:
     import xarray

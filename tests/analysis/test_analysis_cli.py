@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 from synthetic import LADDER, ar1, write_store
 
-from analysis import cli, open_run, tables
+from analysis import cells, cli, open_run, tables
 
 FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png",
          "energy_traces.pdf", "index.html"}  # fmt: skip
@@ -111,7 +111,7 @@ def test_report(
     lines = printed.splitlines()
     assert max(map(len, lines)) <= 120
     assert max(len(line) for line in lines if "±" in line and "T*" not in line and ";" not in line) <= 100
-    assert sum(line.split()[0] == tables.exponent_form(t) for t in LADDER for line in lines if line.strip()) == 8
+    assert sum(line.split()[0] == cells.exponent_form(t) for t in LADDER for line in lines if line.strip()) == 8
     assert "T* = " in printed
     assert "unfinished" not in printed
 
@@ -186,13 +186,13 @@ def test_works_without_torch_and_mpi(store: Path) -> None:
     ],
 )
 def test_mean_and_error_are_cut_at_the_first_digit_of_the_error(mean: float, sem: float, shown: str) -> None:
-    assert tables.plus_minus(mean, sem) == shown
+    assert cells.plus_minus(mean, sem) == shown
 
 
 def test_powers_of_ten() -> None:
-    assert tables.exponent_form(4.5e-4) == "4.5e-4"
-    assert tables.exponent_plus_minus(9.513e-5, 0.2e-5) == "(9.5 ± 0.2)e-5"
-    assert tables.exponent_plus_minus(9.5e-5, float("nan")) == "9.5e-5"
+    assert cells.exponent_form(4.5e-4) == "4.5e-4"
+    assert cells.exponent_plus_minus(9.513e-5, 0.2e-5) == "(9.5 ± 0.2)e-5"
+    assert cells.exponent_plus_minus(9.5e-5, float("nan")) == "9.5e-5"
 
 
 def test_a_maximum_at_an_end_of_the_ladder_is_called_a_bound(tmp_path: Path) -> None:

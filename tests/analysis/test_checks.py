@@ -13,7 +13,7 @@ from synthetic import BURN_IN_DRAWS, LADDER, ar1, write_store
 from test_analysis_cli import run_program
 from test_thermodynamics import MODES, harmonic, planted_capacity
 
-from analysis import open_run, tables
+from analysis import check_tables, open_run
 from analysis.chains import MINIMUM_DRAWS
 from analysis.checks import Check, checks
 from analysis.significance import SIGNIFICANT, Mean
@@ -319,11 +319,11 @@ def check(verdict: Any, z: float, temperature: float) -> Check:
 
 def test_grouping_shows_the_worst_verdict_first_and_names_every_other_failure() -> None:
     rows = [check("pass", -9.0, 1e-5), check("fail", 4.1, 2e-5), check("weak", 3.9, 3e-5), check("fail", -5.0, 4e-5)]
-    ((worst, group),) = tables.worst_checks(rows)
+    ((worst, group),) = check_tables.worst_checks(rows)
     assert (worst, group) == (rows[3], rows)
-    assert tables.checks_remarks(rows)[1:] == ["FAIL mend it at 4e-05 (fails too at 2e-5)."]
-    assert tables.worst_checks([rows[0], rows[2]])[0][0].verdict == "weak"
-    assert tables.worst_checks([rows[0], check("weak", np.nan, 5e-5)])[0][0].verdict == "weak"
+    assert check_tables.checks_remarks(rows)[1:] == ["FAIL mend it at 4e-05 (fails too at 2e-5)."]
+    assert check_tables.worst_checks([rows[0], rows[2]])[0][0].verdict == "weak"
+    assert check_tables.worst_checks([rows[0], check("weak", np.nan, 5e-5)])[0][0].verdict == "weak"
 
 
 def test_verdicts_are_coloured() -> None:
@@ -332,7 +332,7 @@ def test_verdicts_are_coloured() -> None:
     for verdict, code in (("pass", "32"), ("weak", "33"), ("fail", "31")):
         console = Console(width=120, force_terminal=True, color_system="standard")
         with console.capture() as capture:
-            console.print(tables.checks_table([check(verdict, 1.0, 1e-5)]))
+            console.print(check_tables.checks_table([check(verdict, 1.0, 1e-5)]))
         assert f"\x1b[{code}m{verdict}" in capture.get()
 
 
