@@ -103,7 +103,7 @@ tempering: setup
 	.venv/bin/protmpi data make configs/demo.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
-	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=3000 --set run.steps=75000
+	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=6000 --set run.steps=75000
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr

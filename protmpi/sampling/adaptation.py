@@ -1,10 +1,12 @@
 """When s² is estimated anew, and what becomes of masses and momenta (METHOD section 4).
 
-Every `due` steps of a walker s² is estimated at its present weights. The masses stay, so that rho_i follows s²; where
-it would pass rho_max the mass grows instead and p_i is drawn anew; with probability p_reset all masses follow s²
-again and all momenta are drawn anew. The interval is streak x min_adj_step, the streak counting how often in a row
-s² agreed with the estimate before. After burn-in masses and momenta are left alone: only the white noise
-follows s², so that the measured draws come from one fixed dynamics.
+Every `due` steps of a walker s² is estimated at its present weights. In the first half of the burn-in the masses stay,
+so that rho_i follows s²; where it would pass rho_max the mass grows instead and p_i is drawn anew; with probability
+p_reset all masses follow s² again and all momenta are drawn anew. Then all masses are made anew, and in the second half
+they only grow, where s² asks for it: at the weights that the walker visits the share of the noise is rho at most. The
+interval is streak x min_adj_step, the streak counting how often in a row s² agreed with the estimate before. After
+burn-in masses and momenta are left alone: only the white noise follows s², so that the measured draws come from one
+fixed dynamics.
 """
 
 from __future__ import annotations
@@ -87,3 +89,20 @@ def new_masses(
     everything = torch.tensor(list(reset), device=mass.device).unsqueeze(1)
     fresh = fresh_masses(noise_variance, rho, thermostat, config, layout)
     return torch.where(everything, fresh, grown), too_noisy | everything
+
+
+def settled_masses(
+    mass: Tensor,
+    noise_variance: Tensor,
+    rho: Tensor,
+    thermostat: Thermostat,
+    config: SamplerConfig,
+    layout: Layout,
+) -> tuple[Tensor, Tensor]:
+    """The same in the second half of the burn-in: masses only grow.
+
+    s² of a parameter differs by orders of magnitude between weights that are sampled alike, as hidden units go on and
+    off. A mass made at the wrong moment takes most of its thermal noise from mini-batches later.
+    """
+    fresh = fresh_masses(noise_variance, rho, thermostat, config, layout)
+    return torch.maximum(mass, fresh), fresh > mass

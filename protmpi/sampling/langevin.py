@@ -32,7 +32,7 @@ class LangevinBlock(Block[State]):
             self.kernel = pseudo_langevin.build(*constants)
         else:
             self.kernel = constrained.build(*constants, self.norm2, c.fixman)
-        self._turn = c.adapt_until // 2 if c.rho_first else 0  # step at which rho_first gives way to rho
+        self._turn = c.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
         self._searches: list[Search] = []
         if c.rho == "auto":
             tick = max(1, round(0.5 / c.m1**2))
@@ -46,7 +46,7 @@ class LangevinBlock(Block[State]):
     def rho(self) -> Tensor:
         """The share that masses are made for, (W, 1)."""
         c, temperatures = self.config, self.thermostat.temperature.squeeze(1).tolist()
-        if self.step < self._turn:
+        if c.rho_first and self.step < self._turn:
             shares = [c.rho_first] * len(temperatures)
         else:
             shares = [s.rho for s in self._searches] or [c.rho_at(t) for t in temperatures]
@@ -76,22 +76,25 @@ class LangevinBlock(Block[State]):
             self._look()
 
     def _next_look(self) -> int:
-        """Step at which masses may be made anew next: the turn from rho_first, a look of the search, the freeze."""
-        if self.step < self._turn:
-            return self._turn
-        if self.step >= self.config.adapt_until:
-            return int(np.iinfo(np.int64).max)
-        tick = self._searches[0].tick if self._searches else self.config.adapt_until
-        return min((self.step // tick + 1) * tick, self.config.adapt_until)
+        """Step at which masses may change next, but for estimates of s²: half of the burn-in, its end, a look of the
+        search for rho."""
+        ends = [end for end in (self._turn, self.config.adapt_until) if end > self.step]
+        if self._searches and ends:
+            ends.append((self.step // self._searches[0].tick + 1) * self._searches[0].tick)
+        return min(ends, default=int(np.iinfo(np.int64).max))
 
     def _look(self) -> None:
-        """Tell the searches for rho how hot their walkers are, and give the walkers the rho that they ask for, or that
-        follows rho_first. All masses are made anew before they freeze: those of the start may be off by orders of
-        magnitude, and with them the share of the noise."""
-        last = self.step == self.config.adapt_until
-        changed = self._tell_searches(last) if self._searches and self.step <= self.config.adapt_until else []
-        if changed := list(range(len(self.walkers))) if last or self.step == self._turn else changed:
+        """At half of the burn-in all masses are made anew, those of its start may be off by orders of magnitude; at its
+        end they grow for the last time. In between they follow where a search changes rho."""
+        changed = []
+        if self._searches and self.step <= self.config.adapt_until:
+            changed = self._tell_searches(self.step == self.config.adapt_until)
+        if self.step == self._turn:
+            changed = list(range(len(self.walkers)))
+        if changed:
             self._remake_masses(changed)
+        if self.step == self.config.adapt_until and (rest := [r for r in range(len(self.walkers)) if r not in changed]):
+            self._adapt(rest)
 
     def _tell_searches(self, last: bool) -> list[int]:
         """The walkers whose rho changed."""
@@ -123,7 +126,9 @@ class LangevinBlock(Block[State]):
 
     def _remake_masses(self, rows: list[int]) -> None:
         """Masses for a new rho at the present weights, and momenta drawn anew."""
-        self._set_masses(rows, self._estimate(self.position[rows], rows), [True] * len(rows))
+        noise_variance = self._estimate(self.position[rows], rows)
+        fresh = self._fresh_masses(rows, noise_variance)
+        self._set_masses(rows, noise_variance, fresh, torch.ones_like(fresh, dtype=torch.bool))
         self._measure_excess(rows)
 
     def _measure_excess(self, rows: list[int]) -> None:
@@ -268,21 +273,21 @@ class LangevinBlock(Block[State]):
         same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
         for row, agreed in zip(rows, same, strict=True):
             self.schedule.advance(row, agreed, self.step, c)
-        if self.step < c.adapt_until:
+        at = (self.state.mass[rows], noise_variance, self.rho[rows], self.thermostat.rows(rows), c, self.layout)
+        if self.step < self._turn:
             reset = [self.streams.uniform("reset", row) < c.p_reset for row in rows]
-            self._set_masses(rows, noise_variance, reset)
+            self._set_masses(rows, noise_variance, *adaptation.new_masses(*at, reset))
+        elif self.step <= c.adapt_until:
+            self._set_masses(rows, noise_variance, *adaptation.settled_masses(*at))
         else:
             self._put(rows, noise_variance=noise_variance)
             self._state = self.kernel.with_noise(self.state)
         self._measure_excess(rows)
         self._history = {}
 
-    def _set_masses(self, rows: list[int], noise_variance: Tensor, reset: Sequence[bool]) -> None:
-        """Masses of the walkers `rows` after an estimate of s² (rows, P), with fresh momenta where they changed."""
+    def _set_masses(self, rows: list[int], noise_variance: Tensor, mass: Tensor, redrawn: Tensor) -> None:
+        """Masses of the walkers `rows` after an estimate of s² (rows, P), with fresh momenta where `redrawn`."""
         position, thermostat = self.position[rows], self.thermostat.rows(rows)
-        mass, redrawn = adaptation.new_masses(
-            self.state.mass[rows], noise_variance, self.rho[rows], thermostat, self.config, self.layout, reset
-        )
         fresh = self.kernel.draw_momentum(position, mass, self.streams.normals("reset", mass, rows), thermostat)
         momentum = torch.where(redrawn, fresh, self.state.momentum[rows])
         if self.norm2 is not None:

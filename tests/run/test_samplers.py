@@ -194,14 +194,18 @@ def largest_share(block: LangevinBlock) -> float:
     return float(noise_share(block.state.noise_variance, block.mass, block.thermostat).max())
 
 
-def test_masses_are_made_anew_before_they_freeze(tmp_path: Path) -> None:
-    """Without a reset they are those of the start, whose noise is another: shares of the noise far from rho."""
-    config = load(write(tmp_path, rho="1e-3"), ["sampler.p_reset=0", "sampler.min_adj_step=50"])
-    before, after, later = (explored(config, steps) for steps in (199, 200, 260))
-    assert largest_share(before) > 3e-3
-    assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
-    assert torch.equal(later.mass, after.mass)
-    assert torch.equal(explored(config, 120, 80, 60).position, later.position)
+def test_masses_are_made_anew_at_half_of_the_burn_in_then_only_grow_and_freeze(tmp_path: Path) -> None:
+    """Those of the start, whose noise is another, leave shares of the noise far from rho."""
+    config = load(write(tmp_path, rho="1e-3"), ["sampler.p_reset=0", "sampler.min_adj_step=40"])
+    before, half, later, end, after = (explored(config, steps) for steps in (99, 100, 170, 200, 260))
+    assert largest_share(before) > 2e-3
+    assert largest_share(half) == pytest.approx(1e-3, rel=1e-3)
+    assert (later.mass >= half.mass).all()
+    assert (end.mass >= later.mass).all()
+    assert (end.mass > half.mass).any()
+    assert largest_share(end) <= 1e-3 * (1 + 1e-5)
+    assert torch.equal(after.mass, end.mass)
+    assert torch.equal(explored(config, 60, 70, 70, 60).position, after.position)
 
 
 def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> None:

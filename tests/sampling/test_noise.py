@@ -214,6 +214,21 @@ def test_a_reset_gives_every_parameter_its_rho_again() -> None:
     assert redrawn[0].all()
 
 
+def test_settled_masses_only_grow() -> None:
+    """Over estimates of s² that go up and down by factors of a hundred, no share ever passes rho."""
+    t, config = thermostat("double"), SamplerConfig(rho=0.01, mass_floor=0.0)
+    mass = masses(0.01 * positive(2, 7), 0.01, t)
+    estimates = [positive(2, 7, seed=seed) * 10.0 ** (seed % 3 - 1) for seed in range(6)]
+    for s2 in estimates:
+        grown, redrawn = adaptation.settled_masses(mass, s2, RHO, t, config, LAYOUT)
+        assert torch.equal(redrawn, grown > mass)
+        assert (grown >= mass).all()
+        mass = grown
+    for s2 in estimates:
+        assert (noise_share(s2, mass, t) <= 0.01 * (1 + 1e-12)).all()
+    assert torch.stack([noise_share(s2, mass, t) for s2 in estimates]).amax(0).min() > 0.005
+
+
 def test_interval_grows_with_the_streak_and_falls_back() -> None:
     config = SamplerConfig(min_adj_step=100, max_adj_step=250)
     schedule = adaptation.Schedule.start(1, config)
