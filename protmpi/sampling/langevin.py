@@ -94,7 +94,7 @@ class LangevinBlock(Block[State]):
         if changed:
             self._remake_masses(changed)
         if self.step == self.config.adapt_until and (rest := [r for r in range(len(self.walkers)) if r not in changed]):
-            self._adapt(rest)
+            self._adapt(rest, last=True)
 
     def _tell_searches(self, last: bool) -> list[int]:
         """The walkers whose rho changed."""
@@ -266,8 +266,8 @@ class LangevinBlock(Block[State]):
         self.schedule = adaptation.Schedule(arrays["streak"].copy(), arrays["due"].copy())
         self.step, self._history = step, {}
 
-    def _adapt(self, rows: list[int]) -> None:
-        """Estimate s² of the walkers `rows`; during burn-in let masses and momenta follow."""
+    def _adapt(self, rows: list[int], last: bool = False) -> None:
+        """Estimate s² of the walkers `rows`; during burn-in, at its end for the `last` time, let masses follow."""
         c = self.config
         noise_variance = self._estimate(self.position[rows], rows)
         same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
@@ -277,7 +277,7 @@ class LangevinBlock(Block[State]):
         if self.step < self._turn:
             reset = [self.streams.uniform("reset", row) < c.p_reset for row in rows]
             self._set_masses(rows, noise_variance, *adaptation.new_masses(*at, reset))
-        elif self.step <= c.adapt_until:
+        elif self.step < c.adapt_until or last:
             self._set_masses(rows, noise_variance, *adaptation.settled_masses(*at))
         else:
             self._put(rows, noise_variance=noise_variance)
