@@ -159,6 +159,7 @@ class LangevinBlock(Block[State]):
         self.set_temperatures(temperatures)
         self.kernel.thermostat = self.thermostat
         self._state = self.kernel.with_noise(replace(self.state, mass=self._shared_masses()))
+        self._history = {}  # shares of the noise are the same but for the last bit, which a resumed run must have too
 
     def thermal_state(self) -> str:
         gradient = self.state.gradient
