@@ -180,7 +180,7 @@ def test_a_walker_that_is_no_longer_finite_is_set_aside_and_the_others_go_on(
         if self.step == 20:
             self._blocks[-1].position[-1] = np.nan
 
-    alone_changes = ("tempering.kind=none", "sampler.adapt_until=5")
+    alone_changes = ("tempering.kind=none", "sampler.adapt_until=5", "sampler.rho=1e-4")
     assert finish(folder / "healthy.zarr", LONG, 1, *alone_changes)[0].status == 0
     with monkeypatch.context() as patched:
         patched.setattr(Ensemble, "explore", harmed)
