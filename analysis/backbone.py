@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.proteins import needs_gemmi
 from protmpi.data.structure import Structure
 from protmpi.errors import DataError
 
@@ -24,24 +25,15 @@ def read_backbone(path: Path, chain: str | None, cutoff: float, min_separation: 
 
     `cutoff` (Å) and `min_separation` decide what a contact is, as in `protmpi data contacts`. Raises DataError.
     """
-    try:
-        from protmpi.data import polymer
-        from protmpi.data.contacts import contact_map
-    except ImportError as error:
-        raise DataError(f"{path}: structures are read by {error.name}, which is missing; "
-                        "pip install 'protmpi[plm]'") from None  # fmt: skip
-    found = contact_map(path, cutoff=cutoff, min_separation=min_separation, chain=chain)
-    parsed = polymer.parse(*polymer.read(str(path)))
-    residues = polymer.read_chain(parsed, polymer.proteins(str(path), parsed)[found.provenance["chain"]]).residues
-    coordinates = np.full((found.length, 3), np.nan)
-    for residue in residues:
-        for atom in residue.atoms:
-            if atom.name == "CA":
-                coordinates[residue.position] = atom.pos.tolist()
+    with needs_gemmi(path):
+        from protmpi.data.contacts import read_structure
+    structure, read = read_structure(path, cutoff=cutoff, min_separation=min_separation, chain=chain)
+    coordinates, missing = read.trace()
+    coordinates[missing] = np.nan
     known = np.isfinite(coordinates).all(axis=1)
     if known.sum() < 2:
-        raise DataError(f"{path}: chain {found.provenance['chain']} has fewer than two Cα atoms: nothing to draw")
-    return Backbone(found, along_principal_axes(coordinates, known))
+        raise DataError(f"{path}: chain {structure.provenance['chain']} has fewer than two Cα atoms: nothing to draw")
+    return Backbone(structure, along_principal_axes(coordinates, known))
 
 
 def along_principal_axes(coordinates: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,17 +55,24 @@ class Protein:
         return np.array(shares)
 
 
+@contextmanager
+def needs_gemmi(source: Path) -> Iterator[None]:
+    """For the imports that read structures. Raises DataError, one line, where what they need is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(f"{source}: structures are read by {error.name}, which is missing; "
+                        "pip install 'protmpi[plm]'") from None  # fmt: skip
+
+
 def read_structures(folder: Path, cutoff: float) -> list[Protein]:
     """The first protein chain of every PDB or mmCIF file of a folder, by name; contacts closer than `cutoff` (Å).
 
     Raises DataError, one line, where there is no such file or one cannot be read.
     """
-    try:
+    with needs_gemmi(folder):
         from protmpi.data.collect import files
         from protmpi.data.contacts import contact_map
-    except ImportError as error:
-        raise DataError(f"{folder}: structures are read by {error.name}, which is missing; "
-                        "pip install 'protmpi[plm]'") from None  # fmt: skip
     found = []
     for path in files(folder):
         structure = contact_map(path, cutoff=cutoff)

@@ -20,7 +20,7 @@ class Step(NamedTuple):
     title: str
     arrays: tuple[str, ...]
     width: str
-    """Key of the model that says how many values a site has afterwards."""
+    """How many values a site has afterwards, in terms of the model: d, 2d or m; not shown where empty."""
     colour: str
 
 
@@ -87,6 +87,7 @@ def diagram_figure(model: Mapping[str, Any], layout: Sequence[Mapping[str, Any]]
     """`model`: the section of a configuration; `layout`: name and shape of every array, all of `arrays_drawn`."""
     plan = PLANS[model["kind"]]
     shapes = {str(entry["name"]): tuple(entry["shape"]) for entry in layout}
+    widths = {"d": model["d"], "2d": 2 * model["d"], "m": model["m"]}
     with matplotlib.rc_context({**STYLE, "font.size": 7}):
         figure = Figure(figsize=(TWO_COLUMNS, 0.2 * TWO_COLUMNS), layout="constrained")
         axes = figure.subplots()
@@ -96,10 +97,9 @@ def diagram_figure(model: Mapping[str, Any], layout: Sequence[Mapping[str, Any]]
         for place, step in enumerate(plan.steps):
             names = [f"0.{name}" if place in plan.repeated else name for name in step.arrays]
             _box(axes, place, step, [(name, shapes[name]) for name in names])
-            width = {"2d": 2 * model["d"], "": 0}.get(step.width) if step.width in ("2d", "") else model[step.width]
             _arrow(axes, place - 1, place)
-            if width:
-                axes.text(place + 0.5, -0.09, f"{width}", ha="center", va="top", fontsize=6,
+            if step.width:
+                axes.text(place + 0.5, -0.09, f"{widths[step.width]}", ha="center", va="top", fontsize=6,
                           bbox={"facecolor": "white", "lw": 0, "pad": 0.5})  # fmt: skip
         last = len(plan.steps) - 1
         _arrow(axes, last, last + 1)

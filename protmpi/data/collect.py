@@ -70,13 +70,7 @@ def traces(path: Path) -> Iterator[Trace]:
 
 def _trace(name: str, chain: polymer.Chain, path: Path) -> Trace:
     tokens = encode(chain.sequence)
-    coordinates = np.zeros((len(tokens), 3))
-    missing = np.ones(len(tokens), dtype=bool)
-    for residue in chain.residues:
-        for atom in residue.atoms:
-            if atom.name == "CA":  # of a residue, so no calcium; some files leave the element out
-                coordinates[residue.position] = atom.pos.tolist()
-                missing[residue.position] = False
+    coordinates, missing = chain.trace()
     if not missing.all():
         coordinates[~missing] -= coordinates[~missing].mean(0)
     if not np.abs(coordinates).max(initial=0.0) <= FARTHEST:  # NaN too

@@ -29,6 +29,13 @@ def contact_map(
     |i-j|. chain: author name; the first protein chain if None. model: counted from 1.
     Raises DataError: one line naming the file, what is wrong and what is allowed.
     """
+    return read_structure(source, cutoff=cutoff, min_separation=min_separation, chain=chain, model=model)[0]
+
+
+def read_structure(
+    source: str | Path, *, cutoff: float, min_separation: int, chain: str | None, model: int = 1
+) -> tuple[Structure, polymer.Chain]:
+    """The same, and the chain with its atoms."""
     name, content = polymer.read(str(source))
     structure = polymer.parse(name, content)
     proteins = polymer.proteins(name, structure, model)
@@ -58,7 +65,7 @@ def contact_map(
         "numbering": found.numbering,
         "gemmi": version("gemmi"),
     }
-    return Structure(found.sequence, contacts, tuple(residues), provenance)
+    return Structure(found.sequence, contacts, tuple(residues), provenance), found
 
 
 def _contacts(

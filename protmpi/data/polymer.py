@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import gemmi
+import numpy as np
 
 from protmpi.data.alphabet import AMINO_ACIDS
 from protmpi.errors import DataError
@@ -96,6 +97,17 @@ class Chain:
     """What positions follow."""
 
     residues: list[Placed]
+
+    def trace(self) -> tuple[np.ndarray, np.ndarray]:
+        """Cα atoms (L, 3) in Å, 0 where there is none, and where that is (L,) bool."""
+        coordinates = np.zeros((len(self.sequence), 3))
+        missing = np.ones(len(self.sequence), dtype=bool)
+        for residue in self.residues:
+            for atom in residue.atoms:
+                if atom.name == "CA":  # of a residue, so no calcium; some files leave the element out
+                    coordinates[residue.position] = atom.pos.tolist()
+                    missing[residue.position] = False
+        return coordinates, missing
 
 
 def proteins(name: str, structure: gemmi.Structure, model: int = 1) -> dict[str, gemmi.ResidueSpan]:

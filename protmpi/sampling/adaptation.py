@@ -74,35 +74,19 @@ def fresh_masses(
 
 
 def new_masses(
-    mass: Tensor,
-    noise_variance: Tensor,
-    rho: Tensor,
-    thermostat: Thermostat,
-    config: SamplerConfig,
-    layout: Layout,
-    reset: Sequence[bool],
+    mass: Tensor, fresh: Tensor, noise_variance: Tensor, thermostat: Thermostat, rho_max: float, reset: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """Masses after an estimate of s², and which momenta must be drawn anew: (W, P) each; rho (W, 1)."""
-    share = noise_share(noise_variance, mass, thermostat)
-    too_noisy = share > config.rho_max
-    grown = torch.where(too_noisy, masses(noise_variance, config.rho_max, thermostat), mass)
+    """Masses after an estimate of s², and which momenta must be drawn anew: (W, P) each; `fresh` of `fresh_masses`."""
+    too_noisy = noise_share(noise_variance, mass, thermostat) > rho_max
+    grown = torch.where(too_noisy, masses(noise_variance, rho_max, thermostat), mass)
     everything = torch.tensor(list(reset), device=mass.device).unsqueeze(1)
-    fresh = fresh_masses(noise_variance, rho, thermostat, config, layout)
     return torch.where(everything, fresh, grown), too_noisy | everything
 
 
-def settled_masses(
-    mass: Tensor,
-    noise_variance: Tensor,
-    rho: Tensor,
-    thermostat: Thermostat,
-    config: SamplerConfig,
-    layout: Layout,
-) -> tuple[Tensor, Tensor]:
+def settled_masses(mass: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
     """The same in the second half of the burn-in: masses only grow.
 
     s² of a parameter differs by orders of magnitude between weights that are sampled alike, as hidden units go on and
     off. A mass made at the wrong moment takes most of its thermal noise from mini-batches later.
     """
-    fresh = fresh_masses(noise_variance, rho, thermostat, config, layout)
     return torch.maximum(mass, fresh), fresh > mass

@@ -274,12 +274,13 @@ class LangevinBlock(Block[State]):
         same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
         for row, agreed in zip(rows, same, strict=True):
             self.schedule.advance(row, agreed, self.step, c)
-        at = (self.state.mass[rows], noise_variance, self.rho[rows], self.thermostat.rows(rows), c, self.layout)
+        mass, fresh = self.state.mass[rows], self._fresh_masses(rows, noise_variance)
         if self.step < self._turn:
             reset = [self.streams.uniform("reset", row) < c.p_reset for row in rows]
-            self._set_masses(rows, noise_variance, *adaptation.new_masses(*at, reset))
+            found = adaptation.new_masses(mass, fresh, noise_variance, self.thermostat.rows(rows), c.rho_max, reset)
+            self._set_masses(rows, noise_variance, *found)
         elif self.step < c.adapt_until or last:
-            self._set_masses(rows, noise_variance, *adaptation.settled_masses(*at))
+            self._set_masses(rows, noise_variance, *adaptation.settled_masses(mass, fresh))
         else:
             self._put(rows, noise_variance=noise_variance)
             self._state = self.kernel.with_noise(self.state)

@@ -199,7 +199,8 @@ def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
     mass = masses(s2, 0.01, t)
     jumped = s2.clone()
     jumped[0, 3] *= 50.0
-    grown, redrawn = adaptation.new_masses(mass, jumped, RHO, t, config, LAYOUT, [False, False])
+    fresh = adaptation.fresh_masses(jumped, RHO, t, config, LAYOUT)
+    grown, redrawn = adaptation.new_masses(mass, fresh, jumped, t, config.rho_max, [False, False])
     expected = torch.zeros(2, 7, dtype=torch.bool)
     expected[0, 3] = True
     assert torch.equal(redrawn, expected)
@@ -209,7 +210,8 @@ def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
 
 def test_a_reset_gives_every_parameter_its_rho_again() -> None:
     t, config, s2 = thermostat("double"), SamplerConfig(rho=0.01, rho_max=0.1, mass_floor=0.0), positive(2, 7)
-    new, redrawn = adaptation.new_masses(masses(s2, 0.05, t), 3 * s2, RHO, t, config, LAYOUT, [True, False])
+    fresh = adaptation.fresh_masses(3 * s2, RHO, t, config, LAYOUT)
+    new, redrawn = adaptation.new_masses(masses(s2, 0.05, t), fresh, 3 * s2, t, config.rho_max, [True, False])
     torch.testing.assert_close(noise_share(3 * s2, new, t)[0], torch.full((7,), 0.01, dtype=torch.float64))
     assert redrawn[0].all()
 
@@ -220,7 +222,7 @@ def test_settled_masses_only_grow() -> None:
     mass = masses(0.01 * positive(2, 7), 0.01, t)
     estimates = [positive(2, 7, seed=seed) * 10.0 ** (seed % 3 - 1) for seed in range(6)]
     for s2 in estimates:
-        grown, redrawn = adaptation.settled_masses(mass, s2, RHO, t, config, LAYOUT)
+        grown, redrawn = adaptation.settled_masses(mass, adaptation.fresh_masses(s2, RHO, t, config, LAYOUT))
         assert torch.equal(redrawn, grown > mass)
         assert (grown >= mass).all()
         mass = grown
