@@ -208,6 +208,18 @@ def test_masses_are_made_anew_at_half_of_the_burn_in_then_only_grow_and_freeze(t
     assert torch.equal(explored(config, 60, 70, 70, 60).position, after.position)
 
 
+def test_masses_grow_at_the_very_end_of_the_burn_in_and_not_once_more(tmp_path: Path) -> None:
+    """The end has an estimate of its own, for none may be due then; one that is due then comes too late for masses."""
+    config = load(write(tmp_path, rho="1e-3"), ["sampler.p_reset=0", "sampler.min_adj_step=1000"])
+    half, before, end = (explored(config, steps) for steps in (100, 199, 200))
+    assert torch.equal(before.mass, half.mass)
+    assert (end.mass > half.mass).any()
+    frozen = end.mass.clone()
+    end.schedule.due[:] = end.step
+    end.explore(1)
+    assert torch.equal(end.mass, frozen)
+
+
 def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> None:
     config = load(write(tmp_path, rho="1e-3"), ["sampler.rho_first=0.1"])
 
