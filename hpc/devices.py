@@ -53,7 +53,7 @@ def cpu_threads(asked: int | str, local_ranks: int, cores: int) -> int:
     return max(1, cores // local_ranks) if asked == "divide" else int(asked)
 
 
-def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | str) -> Binding:
+def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | str, tf32: bool = False) -> Binding:
     """Give this rank its device and threads, and tell torch. Collective."""
     import torch
 
@@ -66,6 +66,7 @@ def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | st
         index = gpu_index(local_rank, local_ranks, visible)
         torch.cuda.set_device(index)
         torch.set_num_threads(1)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
         card = torch.cuda.get_device_properties(index)
         return Binding(world.rank, host, local_rank, f"cuda:{index}", card.name, 1, cores, str(card.uuid))
     count = cpu_threads(threads, local_ranks, len(cores))

@@ -35,7 +35,8 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
 
     Raises ProtmpiError on every rank alike when the configuration, the data or the store do not allow the run.
     """
-    binding = together(world, lambda: bind(world, config.execution.device, config.execution.threads_per_rank))
+    wanted = config.execution
+    binding = together(world, lambda: bind(world, wanted.device, wanted.threads_per_rank, wanted.tf32))
     task = together(world, lambda: tasks.build(config, binding.device))
     pilot = None
     if config.tempering.slots == "auto":

@@ -338,6 +338,7 @@ class ExecutionConfig(Section):
     threads_per_rank: Count | Literal["divide"] = key(
         1, 'CPU threads of a rank; "divide" shares out the cores of a machine (last bits may then differ)'
     )
+    tf32: bool = key(False, "on a GPU, sampling with matrix products in TF32: faster, 10 bits of mantissa")
     wall_time: Positive | None = key(
         None, "stop in time to be done after this long; SLURM_JOB_END_TIME, where it is set, is heeded as well", "s"
     )

@@ -4,6 +4,7 @@ streams          random numbers, one stream per (seed, walker, purpose)
 noise            variance s² of the mini-batch gradient and the heat of its correlation, masses, white noise
 pseudo_langevin  the thermostat whose noise is partly the mini-batch's (METHOD section 2)
 constrained      the same on the sphere |w|² = Q (METHOD section 3)
+replay           its steps recorded once and replayed, a CUDA graph on a GPU
 adaptation       when s² is estimated anew and what becomes of the masses (METHOD section 4)
 step_size        the search behind `rho = "auto"`
 hmc              full-batch hybrid Monte Carlo, plain and on the sphere (METHOD section 5)

@@ -17,8 +17,10 @@ class Energy(Protocol):
 
     layout: Layout
     train_size: int
+    on_device: bool
+    """Whether `gradient` also takes indices that lie on the device of w, and then asks the host for nothing."""
 
-    def gradient(self, w: Tensor, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B)."""
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:

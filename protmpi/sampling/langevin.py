@@ -15,6 +15,7 @@ from protmpi.sampling.block import Block
 from protmpi.sampling.constrained import dot
 from protmpi.sampling.noise import collective_excess, noise_samples, noise_share
 from protmpi.sampling.pseudo_langevin import State
+from protmpi.sampling.replay import Record, RecordedSteps, cuda_graph
 from protmpi.sampling.step_size import Search
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -32,6 +33,8 @@ class LangevinBlock(Block[State]):
             self.kernel = pseudo_langevin.build(*constants)
         else:
             self.kernel = constrained.build(*constants, self.norm2, c.fixman)
+        self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
+        self._recorded: RecordedSteps | None = None
         self._turn = c.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
         self._searches: list[Search] = []
         if c.rho == "auto":
@@ -53,7 +56,14 @@ class LangevinBlock(Block[State]):
         return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
-        return self.regulariser.add_gradient(self._sample(w, "minibatch", None), w)
+        return self._gradient_at(w, self._minibatch())
+
+    def _gradient_at(self, w: Tensor, indices: np.ndarray | Tensor) -> Tensor:
+        return self.regulariser.add_gradient(self.energy.gradient(w, indices)[1], w)
+
+    def _minibatch(self) -> np.ndarray:
+        """Samples (W, B) of the next step."""
+        return self.streams.integers("minibatch", self.energy.train_size, self.config.batch)
 
     def initialise(self) -> None:
         """Estimate s² at the starting weights, set the masses, draw the momenta."""
@@ -70,10 +80,24 @@ class LangevinBlock(Block[State]):
             if due:
                 self._adapt(due)
             goal = min(end, int(self.schedule.due.min()), self._next_look())
-            for _ in range(goal - self.step):
-                self._state = self.kernel.step(self.state)
+            self._advance(goal - self.step)
             self.step = goal
             self._look()
+
+    def _advance(self, steps: int) -> None:
+        """Nothing but steps of the kernel, recorded where that is worth it."""
+        if self.record is None:
+            for _ in range(steps):
+                self._state = self.kernel.step(self.state)
+            return
+        if self.state.gradient is None and self.config.scheme == "single":
+            self._state = replace(self.state, gradient=self._gradient(self.position))
+        if self._recorded is None:
+            self._recorded = RecordedSteps(
+                self.record, self.kernel, self.state, self.config.batch, self._gradient_at,
+                lambda count: np.stack([self._minibatch() for _ in range(count)]), self.streams.every_step,
+            )  # fmt: skip
+        self._state = self._recorded(self.state, self.thermostat.temperature, steps)
 
     def _next_look(self) -> int:
         """Step at which masses may change next, but for estimates of s²: half of the burn-in, its end, a look of the

@@ -57,7 +57,8 @@ class Streams:
     def __init__(self, seed: int, walkers: Sequence[int], device: torch.device | str = "cpu") -> None:
         self._generators = [[generator(seed, walker, p) for p in range(len(PURPOSES))] for walker in walkers]
         fast = PURPOSES.index(EVERY_STEP)
-        self._fast = [device_generator(device, seed, walker, fast) for walker in walkers]
+        self.every_step = [device_generator(device, seed, walker, fast) for walker in walkers]
+        """What `step_normals` draws from, one generator for each walker."""
 
     def __len__(self) -> int:
         return len(self._generators)
@@ -69,7 +70,7 @@ class Streams:
     def step_normals(self, like: Tensor) -> Tensor:
         """Standard normals in the shape (walkers, ...), in the type and on the device of `like`, for a step of all."""
         out = torch.empty_like(like)
-        for stream, row in zip(self._fast, out, strict=True):
+        for stream, row in zip(self.every_step, out, strict=True):
             row.normal_(generator=stream)
         return out
 
@@ -101,14 +102,14 @@ class Streams:
                     inner["state"] >> 64, inner["state"] & _LOW, inner["inc"] >> 64, inner["inc"] & _LOW,
                     state["has_uint32"], state["uinteger"],
                 )  # fmt: skip
-        fast = np.stack([stream.get_state().numpy() for stream in self._fast]).view(np.uint64)
+        fast = np.stack([stream.get_state().numpy() for stream in self.every_step]).view(np.uint64)
         return np.concatenate([words.reshape(len(self), -1), fast], axis=1)
 
     def restore(self, words: np.ndarray) -> None:
         """Put every stream where `state` found it."""
         slow, fast = np.split(words, [len(PURPOSES) * WORDS], axis=1)
         for row, streams in enumerate(self._generators):
-            self._fast[row].set_state(torch.from_numpy(fast[row].copy().view(np.uint8)))
+            self.every_step[row].set_state(torch.from_numpy(fast[row].copy().view(np.uint8)))
             for stream, kept in zip(streams, slow[row].reshape(-1, WORDS), strict=True):
                 w = [int(word) for word in kept]
                 stream.bit_generator.state = {

@@ -29,6 +29,9 @@ class Task(Protocol):
     train_size: int
     """Samples that a mini-batch is drawn from."""
 
+    on_device: bool
+    """Whether `gradient` also takes indices that lie on the device, and then asks the host for nothing."""
+
     augments: bool
     """Whether its samples are drawn anew in training, from the generator of `drop`."""
 
@@ -41,7 +44,7 @@ class Task(Protocol):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""
 
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:

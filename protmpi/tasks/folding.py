@@ -73,9 +73,20 @@ class MaskedSequences:
         for part in np.array_split(indices, -(-indices.shape[1] // size), axis=1):
             yield self._batch(part, group)
 
+    def even_batches(self, indices: Tensor, size: int) -> Iterator[Batch]:
+        """The same for indices on the device: as many rows for every sequence, so that shapes do not depend on them."""
+        most = len(self.sites) // len(self)
+        rank = torch.arange(most, device=indices.device)
+        for part in indices.split(size, 1):
+            walkers, batch = part.shape
+            entries = (part.unsqueeze(2) * most + rank).flatten()
+            sequence = torch.arange(walkers * batch, device=indices.device)
+            owner = sequence.unsqueeze(1).expand(-1, most).flatten()
+            yield self._gathered(part.flatten(), entries, owner, walkers, ((batch, most),))
+
     def _batch(self, indices: np.ndarray, group: int) -> Batch:
         walkers, batch = indices.shape
-        length, most = self.tokens.shape[1], len(self.sites) // len(self)
+        most = len(self.sites) // len(self)
         widest = self.count[indices.max(0)]  # count increases with the index
         starts = range(0, batch, group)
         groups = tuple((min(group, batch - start), int(widest[start : start + group].max())) for start in starts)
@@ -87,12 +98,19 @@ class MaskedSequences:
             return torch.from_numpy(x.ravel()).to(self.tokens.device)
 
         entries = to_device(indices[:, owner] * most + rank)
+        owners = to_device(np.arange(walkers)[:, None] * batch + owner)
+        return self._gathered(to_device(indices), entries, owners, walkers, groups)
+
+    def _gathered(
+        self, indices: Tensor, entries: Tensor, owner: Tensor, walkers: int, groups: tuple[tuple[int, int], ...]
+    ) -> Batch:
+        """The sequences `indices` (W B,) and the entries (W R,) of the tables of sites, with the sequence of each."""
         sites, targets, weights = (
             table.index_select(0, entries).view(walkers, -1) for table in (self.sites, self.targets, self.weights)
         )
-        tokens = self.tokens.index_select(0, to_device(indices)).view(walkers, batch, length)
-        owners = to_device(np.arange(walkers)[:, None] * batch + owner)
-        return Batch(tokens, ChosenRows(groups, sites, owners, length), targets, weights)
+        length = self.tokens.shape[1]
+        tokens = self.tokens.index_select(0, indices).view(walkers, -1, length)
+        return Batch(tokens, ChosenRows(groups, sites, owner, length), targets, weights)
 
 
 @dataclass(frozen=True)
@@ -143,7 +161,7 @@ class Folding(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         for batch in self._batches("train", indices):
             self.check()
@@ -172,9 +190,11 @@ class Folding(Grouped):
             sums[1] += wrong.sum(1, dtype=torch.float64)
         return sums
 
-    def _batches(self, split: str, indices: np.ndarray) -> Iterator[Batch]:
+    def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
         """The sequences `indices` (W, B), as many at a time as the device takes well."""
         size = self._at_a_time(len(indices), self.network.width)
+        if isinstance(indices, Tensor):
+            return self.sets[split].even_batches(indices, size)
         if self.device.type == "cuda":
             return self.sets[split].batches(indices, size, group=size)
         return self.sets[split].batches(indices, max(GROUP, size), GROUP)

@@ -86,10 +86,10 @@ class KSpin(Splits):
         return self.network.initial(random)
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,), float64, and gradients (W, P) on the training vectors `indices` (W, B)."""
         walkers, batch = indices.shape
-        data, where = self.sets["train"], torch.from_numpy(indices).to(self.device)
+        data, where = self.sets["train"], torch.as_tensor(indices, device=self.device)
         energies, gradients = [], []
         for chosen in where.split(CHUNK, 1):
             self.check()

@@ -90,9 +90,9 @@ class Points(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
-        for batch in self._batches("train", torch.from_numpy(indices).to(self.device)):
+        for batch in self._batches("train", torch.as_tensor(indices, device=self.device)):
             self.check()
             a, pullback = self.network.forward(w, batch.x, drop)
             difference = a - batch.target

@@ -20,6 +20,7 @@ class Splits(ABC):
     """Energies and errors on the three splits, from `evaluate`."""
 
     device: torch.device
+    on_device = True
     augments = False
 
     check: Callable[[], None] = staticmethod(lambda: None)
@@ -45,7 +46,7 @@ class Grouped(Splits):
     """Walkers go through the network in groups: one by one in the cache of a CPU, all together on a GPU."""
 
     @abstractmethod
-    def _gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,) and gradients (W, P) of one group."""
 
     @abstractmethod
@@ -53,7 +54,7 @@ class Grouped(Splits):
         """Two sums over a split for each walker of one group, (2, W) float64, from which `evaluate` makes its own."""
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
         parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
         energies, gradients = zip(*parts, strict=True)

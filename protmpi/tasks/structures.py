@@ -36,6 +36,7 @@ DISTANCE = np.arange(2.5, 42.0)  # Å: middles of bins of 1 Å; neighbours along
 class Structures(Splits):
     """Masked residues of chains, learned by one encoder with or without coordinates."""
 
+    on_device = False  # chains are cut and padded on the host
     augments = True
 
     def __init__(self, data: chain_files.ChainData, network: ChainEncoder, config: StructuresConfig,
@@ -81,7 +82,7 @@ class Structures(Splits):
         return self.network.initial(random)
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
         """Mini-batch energies (W,), float64, and gradients (W, P) on the training chains `indices` (W, B)."""
         energies, gradients = torch.zeros(len(w), dtype=torch.float64, device=w.device), torch.zeros_like(w)
         for i, chains in enumerate(indices):

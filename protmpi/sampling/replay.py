@@ -1,0 +1,96 @@
+"""Steps that are recorded once and then replayed: on a GPU as a CUDA graph, with its random numbers.
+
+A step is some hundred kernels of microseconds each, and Python is slower than they are. A recording repeats the same
+kernels on the same memory, so that whatever changes from step to step lies on the device: state, temperatures, the
+mini-batches of the next STRETCH steps and where in them the step is. The numbers are those of the steps without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protmpi.sampling.pseudo_langevin import PseudoLangevin, State
+
+STRETCH = 256  # steps whose mini-batches are sent to the device together
+
+Replay = Callable[[], None]
+Record = Callable[[Callable[[], None], Sequence[torch.Generator]], Replay]
+"""Makes a replay of work that reads and writes tensors in place and draws from the generators; may carry it out."""
+
+
+def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) -> Replay:
+    """`work` as a CUDA graph."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        work()  # libraries and tables that are made at their first use must not be made while a graph is recorded
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    for generator in generators:
+        graph.register_generator_state(generator)
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+class RecordedSteps:
+    """The steps of `kernel` for walkers like those of `state`, with mini-batches of `batch` samples.
+
+    `gradient` takes weights (W, P) and sample indices (W, B), both on the device; `indices` draws the mini-batches
+    (n, W, B) of the next n gradients, on the host.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        kernel: PseudoLangevin,
+        state: State,
+        batch: int,
+        gradient: Callable[[Tensor, Tensor], Tensor],
+        indices: Callable[[int], np.ndarray],
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        self._gradient_at, self._indices = gradient, indices
+        self._held = {name: value.clone() for name, value in vars(state).items() if value is not None}
+        self._moved = [name for name in ("position", "momentum", "gradient") if name in self._held]
+        self._temperature = kernel.thermostat.temperature.clone()
+        self._each = 1 if kernel.thermostat.scheme == "single" else 2  # gradients of a step
+        w = state.position
+        self._table = torch.zeros(STRETCH * self._each, len(w), batch, dtype=torch.int64, device=w.device)
+        self._next = torch.zeros(1, dtype=torch.int64, device=w.device)
+        self._kernel = copy(kernel)
+        self._kernel.gradient = self._gradient
+        self._kernel.thermostat = replace(kernel.thermostat, temperature=self._temperature)
+        before = [generator.get_state() for generator in generators]
+        self._replay = record(self._step, generators)
+        for generator, kept in zip(generators, before, strict=True):  # what was drawn for the recording is undone
+            generator.set_state(kept)
+
+    def __call__(self, state: State, temperature: Tensor, steps: int) -> State:
+        """`state`, which has a gradient in the single scheme, after `steps` steps at `temperature` (W, 1)."""
+        for name, held in self._held.items():
+            held.copy_(getattr(state, name))
+        self._temperature.copy_(temperature)
+        for first in range(0, steps, STRETCH):
+            count = min(STRETCH, steps - first)
+            self._table[: count * self._each].copy_(torch.from_numpy(self._indices(count * self._each)))
+            self._next.zero_()
+            for _ in range(count):
+                self._replay()
+        return replace(state, **{name: self._held[name].clone() for name in self._moved})
+
+    def _step(self) -> None:
+        after = self._kernel.step(State(**self._held))
+        for name in self._moved:
+            self._held[name].copy_(getattr(after, name))
+
+    def _gradient(self, w: Tensor) -> Tensor:
+        indices = self._table.index_select(0, self._next).squeeze(0)
+        self._next.add_(1)
+        return self._gradient_at(w, indices)

@@ -1,0 +1,200 @@
+"""Recorded steps are the steps, to the last bit. A tape stands in for the CUDA graph where there is no GPU: it carries
+out the same operations on the same memory, and fails when the host is asked for a number."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import reference_networks as reference
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from protmpi import models
+from protmpi.data.sections import KSpinConfig, PointsConfig
+from protmpi.models.distance import Distance
+from protmpi.models.encoder import Encoder
+from protmpi.models.feedforward import Feedforward
+from protmpi.sampling import replay
+from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sections import ModelConfig, SamplerConfig
+from protmpi.tasks import Task
+from protmpi.tasks.folding import Folding
+from protmpi.tasks.kspin import KSpin
+from protmpi.tasks.points import Points
+
+WALKERS, TEMPERATURES = 3, np.array([1e-3, 2e-3, 3e-3])
+TO_HOST = ("_local_scalar_dense", "nonzero")
+
+
+class Tape(TorchDispatchMode):
+    """Every operation with its arguments and results, to be carried out again into the same memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in TO_HOST:
+            raise RuntimeError(f"{name} asks the host")
+        result = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, result))
+        return result
+
+    def replay(self) -> None:
+        for func, args, kwargs, result in self.operations:
+            again = func(*args, **kwargs)
+            for old, new in zip(_tensors(result), _tensors(again), strict=True):
+                if old.data_ptr() != new.data_ptr():  # neither in place nor a view
+                    old.copy_(new)
+
+
+def _tensors(result: Any) -> list[Tensor]:
+    return [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
+
+
+def tape(work: Callable[[], None], generators: Sequence[torch.Generator]) -> replay.Replay:
+    """As `replay.cuda_graph`."""
+    work()  # what is made at its first use
+    recorder = Tape()
+    with torch.no_grad(), recorder:
+        work()
+    return torch.no_grad()(recorder.replay)
+
+
+def folding(network: str, device: str = "cpu") -> Task:
+    built = models.build(ModelConfig(**_NETWORKS[network]), reference.LENGTH, 21)
+    return Folding(reference.folding_data(), built, device)
+
+
+_NETWORKS: dict[str, dict[str, Any]] = {
+    "one block": {"kind": "transformer", "blocks": 1, "d": 6},
+    "two blocks": {"kind": "transformer", "blocks": 2, "d": 6},
+    "pooling": {"kind": "pooling", "d": 6, "m": 10},
+}
+
+
+def kspin(device: str = "cpu") -> Task:
+    config = KSpinConfig(task="kspin", spins=12, classes=3, train=50, val=5, test=5)
+    return KSpin(config, Feedforward(12, [5], 3), device)
+
+
+def points(device: str = "cpu") -> Task:
+    config = PointsConfig(task="points", train=30, val=5, test=5)
+    return Points(config, Distance(3, Encoder(1, 2, 8, 16), 3), device)
+
+
+TASKS: dict[str, Callable[..., Task]] = {
+    **{name: functools.partial(folding, name) for name in _NETWORKS},
+    "kspin": kspin,
+    "points": points,
+}
+
+
+def block(task: Task, record: replay.Record | None, **keys: Any) -> LangevinBlock:
+    keys = {"rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
+            "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
+    config = SamplerConfig(**keys)
+    stream = np.random.default_rng(2)
+    start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)
+    made = LangevinBlock(range(WALKERS), start, TEMPERATURES, task, config, 1)
+    made.record = record
+    made.initialise()
+    return made
+
+
+def on_device_only(task: Task) -> Task:
+    """The task with the mini-batches that it makes on the device, whoever asks."""
+    gradient = task.gradient
+    task.gradient = lambda w, indices, drop=None: gradient(w, torch.as_tensor(indices, device=w.device), drop)  # type: ignore[method-assign]
+    return task
+
+
+def same(one: LangevinBlock, other: LangevinBlock) -> bool:
+    a, b = one.checkpoint(), other.checkpoint()
+    return all(np.array_equal(a[name], b[name], equal_nan=True) for name in a)
+
+
+OTHERS = {
+    "double scheme": {"scheme": "double"},
+    "no Fixman force": {"fixman": False},
+    "unconstrained": {"kind": "unconstrained", "lamda": 1e-3, "gamma": 1e-3},
+}
+CASES = [
+    *(pytest.param(make, {}, id=name) for name, make in TASKS.items()),
+    *(pytest.param(TASKS["one block"], keys, id=name) for name, keys in OTHERS.items()),
+]
+
+
+@pytest.mark.parametrize(("make", "keys"), CASES)
+def test_recorded_steps_are_the_steps(make: Callable[[], Task], keys: dict[str, Any], monkeypatch: Any) -> None:
+    monkeypatch.setattr(replay, "STRETCH", 4)
+    blocks = [block(on_device_only(make()), record, **keys) for record in (None, tape)]
+    for steps in (3, 1, 18):  # estimates of s² in between, stretches that are no multiple of 4
+        for each in blocks:
+            each.explore(steps)
+        assert same(*blocks)
+
+
+def test_recorded_steps_follow_swaps_and_restarts(monkeypatch: Any) -> None:
+    monkeypatch.setattr(replay, "STRETCH", 8)
+    blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
+    for each in blocks:
+        each.explore(30)
+        each.share_masses(np.asarray((each.mass * each.thermostat.temperature).amax(0)))
+        each.move(TEMPERATURES[::-1].copy())
+        each.explore(11)
+    kept = blocks[1].checkpoint()
+    assert same(*blocks)
+    for each in blocks:
+        each.explore(9)
+    assert same(*blocks)
+    blocks[1].restore(41, kept)
+    blocks[1].explore(9)
+    assert same(*blocks)
+
+
+def test_even_batches_have_the_same_gradient() -> None:
+    task, w = reference.task_and_weights(models.build(ModelConfig(**_NETWORKS["two blocks"]), reference.LENGTH, 21))
+    indices = np.random.default_rng(1).integers(task.train_size, size=(len(w), 9))
+    for even, grouped in zip(task.gradient(w, torch.from_numpy(indices)), task.gradient(w, indices), strict=True):
+        torch.testing.assert_close(even, grouped)
+
+
+def test_a_step_that_forgets_to_record_its_minibatches_fails() -> None:
+    task = folding("one block")
+    gradient = task.gradient
+    frozen = np.random.default_rng(1).integers(task.train_size, size=(WALKERS, 8))
+    task.gradient = lambda w, indices, drop=None: gradient(w, torch.from_numpy(frozen), drop)  # type: ignore[method-assign]
+    blocks = [block(folding("one block"), None), block(task, tape)]
+    for each in blocks:
+        each.explore(5)
+    assert not same(*blocks)
+
+
+def test_a_step_that_asks_the_host_fails() -> None:
+    task = kspin()
+    gradient = task.gradient
+
+    def asks(w: Tensor, indices: np.ndarray | Tensor, drop: None = None) -> tuple[Tensor, Tensor]:
+        assert float(w.abs().max()) < np.inf
+        return gradient(w, indices, drop)
+
+    task.gradient = asks  # type: ignore[method-assign, assignment]
+    with pytest.raises(RuntimeError, match="asks the host"):
+        block(task, tape).explore(1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("make", TASKS.values(), ids=TASKS.keys())
+def test_a_cuda_graph_gives_the_steps(make: Callable[..., Task]) -> None:
+    eager, recorded = (block(on_device_only(make("cuda")), record) for record in (None, replay.cuda_graph))
+    for each in (eager, recorded):
+        each.explore(10)
+    torch.testing.assert_close(recorded.position, eager.position)
+    assert np.array_equal(recorded.streams.state(), eager.streams.state())
