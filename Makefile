@@ -96,14 +96,16 @@ yardstick: setup
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
 
-# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (14 more).
+# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (20 more).
+# Four at each temperature: what a walker keeps of its start for the length of a run shows only between walkers.
 
 TEMPERING = runs/tempering
 tempering: setup
 	.venv/bin/protmpi data make configs/demo.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
-	  --set tempering.kind=none --set tempering.slots=3 --set sampler.adapt_until=6000 --set run.steps=75000
+	  --set tempering.kind=none --set tempering.slots=3 --set sampler.walkers_per_temperature=4 \
+	  --set sampler.adapt_until=6000 --set run.steps=50000
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr
