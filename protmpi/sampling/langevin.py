@@ -21,6 +21,8 @@ from protmpi.sampling.step_size import Search
 QUANTILES = (0.1, 0.5, 0.9)
 """Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
 
+TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of each are held
+
 
 class LangevinBlock(Block[State]):
     """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
@@ -157,6 +159,10 @@ class LangevinBlock(Block[State]):
 
     def _measure_excess(self, rows: list[int]) -> None:
         """Learn how hot the noise makes its own directions, and tell the searches for rho what that allows."""
+        for first in range(0, len(rows), TOGETHER):
+            self._measure_excess_of(rows[first : first + TOGETHER])
+
+    def _measure_excess_of(self, rows: list[int]) -> None:
         w, s2, thermostat = self.position[rows], self.state.noise_variance[rows], self.thermostat.rows(rows)
         samples = noise_samples(self._variance_samples(w, rows), range(len(rows)))
 
