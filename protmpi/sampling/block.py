@@ -154,8 +154,11 @@ class Block(ABC, Generic[S]):
 
     def _sample(self, w: Tensor, purpose: str, rows: Sequence[int] | None) -> Tensor:
         """A mini-batch gradient with fresh samples of the stream `purpose`."""
-        indices = self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
-        return self.energy.gradient(w, indices)[1]
+        return self.energy.gradient(w, self._minibatch(purpose, rows))[1]
+
+    def _minibatch(self, purpose: str, rows: Sequence[int] | None) -> np.ndarray:
+        """Fresh samples (rows, B) of the stream `purpose`."""
+        return self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
 
     def _variance_samples(self, w: Tensor, rows: Sequence[int]) -> GradientSample:
         """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not touch."""

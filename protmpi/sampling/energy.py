@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,9 @@ class Energy(Protocol):
     train_size: int
     on_device: bool
     """Whether `gradient` also takes indices that lie on the device of w, and then asks the host for nothing."""
+
+    check: Callable[[], None]
+    """Called before every pass; it may raise to give the work up."""
 
     def gradient(self, w: Tensor, indices: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B)."""

@@ -58,14 +58,15 @@ class LangevinBlock(Block[State]):
         return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
-        return self._gradient_at(w, self._minibatch())
+        return self._gradient_at(w, self._minibatch("minibatch", None))
 
     def _gradient_at(self, w: Tensor, indices: np.ndarray | Tensor) -> Tensor:
         return self.regulariser.add_gradient(self.energy.gradient(w, indices)[1], w)
 
-    def _minibatch(self) -> np.ndarray:
-        """Samples (W, B) of the next step."""
-        return self.streams.integers("minibatch", self.energy.train_size, self.config.batch)
+    def _minibatches(self, count: int) -> np.ndarray:
+        """Samples (count, W, B) of the next gradients. A replay does not come by the check of the energy, this does."""
+        self.energy.check()
+        return np.stack([self._minibatch("minibatch", None) for _ in range(count)])
 
     def initialise(self) -> None:
         """Estimate s² at the starting weights, set the masses, draw the momenta."""
@@ -96,8 +97,8 @@ class LangevinBlock(Block[State]):
             self._state = replace(self.state, gradient=self._gradient(self.position))
         if self._recorded is None:
             self._recorded = RecordedSteps(
-                self.record, self.kernel, self.state, self.config.batch, self._gradient_at,
-                lambda count: np.stack([self._minibatch() for _ in range(count)]), self.streams.every_step,
+                self.record, self.kernel, self.state, self.config.batch, self._gradient_at, self._minibatches,
+                self.streams.every_step,
             )  # fmt: skip
         self._state = self._recorded(self.state, self.thermostat.temperature, steps)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from hpc.devices import cpu_threads, gpu_index
+from hpc.devices import bind, cpu_threads, gpu_index
 from hpc.world import OneRank, connect, launched_size, local_position, my_blocks, owner_of_block, together
 from protmpi.errors import ConfigError, WorldError
 
@@ -76,3 +78,14 @@ def test_each_local_rank_takes_its_own_gpu() -> None:
 def test_cores_are_divided_among_local_ranks() -> None:
     assert [cpu_threads("divide", ranks, 8) for ranks in (1, 2, 3, 16)] == [8, 4, 2, 1]
     assert cpu_threads(1, 2, 8) == 1
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_tf32_is_what_was_asked_for(asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="pretended", uuid="GPU-1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", SimpleNamespace(allow_tf32=not asked))
+    assert bind(OneRank(), "cuda", 1, asked).device == "cuda:0"
+    assert torch.backends.cuda.matmul.allow_tf32 is asked

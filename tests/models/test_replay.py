@@ -166,15 +166,34 @@ def test_even_batches_have_the_same_gradient() -> None:
         torch.testing.assert_close(even, grouped)
 
 
-def test_a_step_that_forgets_to_record_its_minibatches_fails() -> None:
-    task = folding("one block")
-    gradient = task.gradient
-    frozen = np.random.default_rng(1).integers(task.train_size, size=(WALKERS, 8))
-    task.gradient = lambda w, indices, drop=None: gradient(w, torch.from_numpy(frozen), drop)  # type: ignore[method-assign]
-    blocks = [block(folding("one block"), None), block(task, tape)]
+def test_a_step_that_draws_its_minibatch_on_the_host_fails(monkeypatch: Any) -> None:
+    blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
+    for each in blocks:
+        each.explore(1)
+    assert same(*blocks)
+
+    def drawn_on_the_host(self: replay.RecordedSteps, w: Tensor) -> Tensor:
+        return self._gradient_at(w, torch.from_numpy(self._indices(1)[0]))
+
+    monkeypatch.setattr(replay.RecordedSteps, "_gradient", drawn_on_the_host)
+    blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
     for each in blocks:
         each.explore(5)
     assert not same(*blocks)
+
+
+def test_a_stretch_of_recorded_steps_can_be_given_up(monkeypatch: Any) -> None:
+    monkeypatch.setattr(replay, "STRETCH", 4)
+    task = folding("one block")
+    walkers = block(task, tape, min_adj_step=1_000, adapt_until=0)
+    walkers.explore(4)
+
+    def stop() -> None:
+        raise InterruptedError
+
+    task.check = stop
+    with pytest.raises(InterruptedError):
+        walkers.explore(4)
 
 
 def test_a_step_that_asks_the_host_fails() -> None:
