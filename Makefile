@@ -96,7 +96,7 @@ yardstick: setup
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
 
-# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (20 more).
+# Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (27 more).
 # Four at each temperature: what a walker keeps of its start for the length of a run shows only between walkers.
 
 TEMPERING = runs/tempering
