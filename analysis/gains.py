@@ -62,8 +62,10 @@ def zero_threshold(gains: np.ndarray) -> float:
     typical = float(np.quantile(size, 0.95))  # of an element that is useful, unless nearly all are useless
     if typical <= 0.0:
         return 0.0
+    # all of the start is given: what is not comes from k-means, which does not heed the mirror, and stays lopsided
+    precisions = np.full((3, 1, 1), (4.0 / typical) ** 2)
     mixture = GaussianMixture(3, means_init=[[-typical], [0.0], [typical]], weights_init=[0.25, 0.5, 0.25],
-                              random_state=0, reg_covar=1e-6 * typical**2)  # fmt: skip
+                              precisions_init=precisions, random_state=0, reg_covar=1e-6 * typical**2)  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a mixture that has not converged still has a boundary
         mixture.fit(np.concatenate([size, -size])[:, np.newaxis])

@@ -32,6 +32,16 @@ def test_planted_peaks_are_counted_exactly(useless: int) -> None:
     np.testing.assert_array_equal((np.abs(gains) < threshold).sum(1), 2 * useless)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_few_gains_that_hardly_move_are_counted(seed: int) -> None:
+    """A small network at a low temperature: snapshots are nearly the same, so that each gain is a peak of its own."""
+    rng = np.random.default_rng(seed)
+    one = np.concatenate([0.015 * rng.standard_normal(10), rng.uniform(0.5, 1.2, 14)])
+    gains = one + 1e-4 * rng.standard_normal((SNAPSHOTS, one.size))
+    _, threshold = split(gains)
+    np.testing.assert_array_equal((np.abs(gains) < threshold).sum(1), 10)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_one_peak_is_left_whole(seed: int) -> None:
     """The broken twin: no elements may be useless where the gains have a single peak, wherever it is."""

@@ -1,0 +1,88 @@
+"""From gains with a peak at zero to the smaller network, trained, sampled and reported beside the larger one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from commands import Command
+from typer.testing import CliRunner
+
+from analysis import open_run
+from analysis.cli import app
+from protmpi import tasks
+from protmpi.config import load
+
+CONFIG = """
+[data]
+file = "{data}"
+[model]
+kind = "transformer"
+blocks = 1
+d = 12
+[train]
+file = "{folder}/w.h5"
+inits = 1
+references = 1
+batch = 10
+warmup = 5
+eval_every = 1
+max_epochs = 4
+over_epochs = 6
+[sampler]
+temperatures = [1e-9, 2e-9]
+rho = 1e-4
+batch = 10
+min_extractions = 10
+max_extractions = 10
+adapt_until = 10
+[run]
+steps = 50
+record_every = 5
+snapshot_every = 5
+draws_per_chunk = 5
+[execution]
+store = "{folder}/s.zarr"
+"""
+USELESS, KEPT = 5, 7
+
+
+def plant(config: Path) -> None:
+    """Take what `USELESS` elements of both layer norms carry out of the trained weights."""
+    loaded = load(config)
+    columns = {e.name: e.slice for e in tasks.build(loaded).layout.entries}
+    random = np.random.default_rng(1)
+    with h5py.File(loaded.train.file, "r+") as file:
+        for name in ("references/ES", "references/OT"):
+            weights = file[name][()]
+            for layer in ("0.LN1", "0.LN2"):
+                for kind in ("gain", "bias"):
+                    first = columns[f"{layer}.{kind}"].start
+                    weights[:, first : first + USELESS] = 0.02 * random.standard_normal((len(weights), USELESS))
+            file[name][...] = weights
+
+
+def test_the_compact_network_is_trained_sampled_and_reported(
+    protmpi: Command, small_data_file: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(CONFIG.format(data=small_data_file, folder=tmp_path))
+    for command in ("train", "run"):
+        if command == "run":
+            plant(config)
+        assert (done := protmpi(command, config)).returncode == 0, done.stderr
+    small = tmp_path / "small.toml"
+    assert (done := protmpi("compact", tmp_path / "s.zarr", "--out", small)).returncode == 0, done.stderr
+    model = load(small).model
+    assert (model.blocks, model.d, model.m) == (1, KEPT, 4 * KEPT)
+    for command in ("train", "run"):
+        assert (done := protmpi(command, small)).returncode == 0, done.stderr
+    stores = [tmp_path / "s.zarr", tmp_path / "s-compact.zarr"]
+    assert open_run(stores[1]).store.config["model"]["d"] == KEPT
+    for arguments in (["report", *stores, "--out", tmp_path / "report"], ["compare", *stores]):
+        shown = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert shown.exit_code == 0, shown.output
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert f"transformer-1-{KEPT}" in page
+    assert "transformer-1-12" in page
