@@ -6,7 +6,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures container-cpu container-cuda
+.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures gpu container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -47,7 +47,7 @@ gallery: setup
 POINTS = runs/points
 PTRAIN = xargs -P 2 -L 1 .venv/bin/protmpi train configs/points.toml
 points: setup
-	for e in 1 2 3 4; do \
+	for e in 0.5 1 1.5 2 2.5 3 3.5 4; do \
 	  echo --set train.file=$(POINTS)/exponent/$$e.h5 --set data.exponent=$$e; \
 	done | $(PTRAIN)
 	for head in 1 2 3 4 5 6; do for dimension in 1 3; do \
@@ -89,12 +89,25 @@ YARDSTICK = runs/yardstick
 yardstick: setup
 	.venv/bin/protmpi data make configs/yardstick.toml
 	for network in transformer-1-26 pooling-64-320; do \
-	  set -- --set model.name=$$network --set train.file=$(YARDSTICK)/$$network.h5; \
-	  .venv/bin/protmpi train configs/yardstick.toml "$$@" && \
-	  { .venv/bin/protmpi run configs/yardstick.toml "$$@" --store $(YARDSTICK)/$$network.zarr & \
-	    .venv/bin/protmpi run configs/yardstick-hmc.toml "$$@" --store $(YARDSTICK)/$$network-hmc.zarr && wait; } && \
+	  { .venv/bin/protmpi run configs/yardstick.toml --set model.name=$$network --store $(YARDSTICK)/$$network.zarr & \
+	    .venv/bin/protmpi run configs/yardstick-hmc.toml --set model.name=$$network \
+	      --store $(YARDSTICK)/$$network-hmc.zarr && wait; } && \
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
+
+# What only a machine with a GPU can show (docs/performance.md): graphs and kernels, the table, what TF32 does to <U>.
+GPU = runs/gpu
+gpu: setup
+	.venv/bin/python -m pytest tests/models/test_replay.py tests/models/test_gradients.py tests/hpc/test_world.py
+	mkdir -p $(GPU)
+	.venv/bin/protmpi bench --device cuda --json > $(GPU)/bench.json
+	.venv/bin/protmpi data make configs/demo.toml
+	.venv/bin/protmpi train configs/demo.toml
+	for tf32 in false true; do \
+	  .venv/bin/protmpi run configs/demo.toml --set execution.device=cuda --set execution.tf32=$$tf32 \
+	    --store $(GPU)/tf32-$$tf32.zarr || exit 1; \
+	done
+	.venv/bin/protmpi-analysis compare $(GPU)/tf32-false.zarr $(GPU)/tf32-true.zarr
 
 # Replica exchange (10 minutes on two quiet cores) and the independent walkers that it must agree with (27 more).
 # Four at each temperature: what a walker keeps of its start for the length of a run shows only between walkers.

@@ -181,7 +181,7 @@ class SamplerConfig(Section):
         1e-3, "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature"
     )
     rho_first: Share | None = key(
-        None, "rho in the first half of the burn-in: large, it takes slow modes near equilibrium, if not exactly there"
+        None, "rho in the first half of the burn-in: large, takes slow modes to equilibrium soon, heats stiff ones"
     )
     rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
     rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')

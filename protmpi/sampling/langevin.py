@@ -30,14 +30,15 @@ class LangevinBlock(Block[State]):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         c = self.config
+        self._turn = c.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
         constants = (self.thermostat, self._gradient, self.streams.step_normals)
         if self.norm2 is None:
             self.kernel = pseudo_langevin.build(*constants)
         else:
             self.kernel = constrained.build(*constants, self.norm2, c.fixman)
+        self._set_thermostat()
         self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
         self._recorded: RecordedSteps | None = None
-        self._turn = c.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
         self._searches: list[Search] = []
         if c.rho == "auto":
             tick = max(1, round(0.5 / c.m1**2))
@@ -48,13 +49,24 @@ class LangevinBlock(Block[State]):
         self._history: dict[str, np.ndarray] = {}
 
     @property
+    def _rho_first(self) -> float | None:
+        """rho for as long as pace counts for more than exactness."""
+        return self.config.rho_first if self.step < self._turn else None
+
+    def _set_thermostat(self) -> None:
+        """That of this step. Under rho_first slow directions, which have little mini-batch noise, must not be left too
+        cold, for at the rho that follows they take long to forget it; the heat of the others, stiff ones, goes soon.
+        """
+        self.thermostat = self.kernel.thermostat = replace(self.thermostat, white_alone=self._rho_first is not None)
+
+    @property
     def rho(self) -> Tensor:
         """The share that masses are made for, (W, 1)."""
-        c, temperatures = self.config, self.thermostat.temperature.squeeze(1).tolist()
-        if c.rho_first and self.step < self._turn:
-            shares = [c.rho_first] * len(temperatures)
+        temperatures = self.thermostat.temperature.squeeze(1).tolist()
+        if self._rho_first:
+            shares = [self._rho_first] * len(temperatures)
         else:
-            shares = [s.rho for s in self._searches] or [c.rho_at(t) for t in temperatures]
+            shares = [s.rho for s in self._searches] or [self.config.rho_at(t) for t in temperatures]
         return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
@@ -117,6 +129,7 @@ class LangevinBlock(Block[State]):
         if self._searches and self.step <= self.config.adapt_until:
             changed = self._tell_searches(self.step == self.config.adapt_until)
         if self.step == self._turn:
+            self._set_thermostat()
             changed = list(range(len(self.walkers)))
         if changed:
             self._remake_masses(changed)
@@ -288,7 +301,8 @@ class LangevinBlock(Block[State]):
         mass = self._restored_masses(arrays)
         state = State(position, momentum, mass, noise_variance, mass, mass,
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
-        self.kernel.thermostat = self.thermostat
+        self.step, self._history = step, {}
+        self._set_thermostat()
         self._state = self.kernel.with_noise(state)
         self.collective_excess = arrays["collective_excess"].copy()
         for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
@@ -296,7 +310,6 @@ class LangevinBlock(Block[State]):
         self._anchor = self._tensor(arrays["anchor"]) if self._searches else self.start
         self.streams.restore(arrays["streams"])
         self.schedule = adaptation.Schedule(arrays["streak"].copy(), arrays["due"].copy())
-        self.step, self._history = step, {}
 
     def _adapt(self, rows: list[int], last: bool = False) -> None:
         """Estimate s² of the walkers `rows`; during burn-in, at its end for the `last` time, let masses follow."""

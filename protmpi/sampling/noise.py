@@ -8,7 +8,7 @@ k_i² = M_i T m1² - v_i                                           white noise t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ class Thermostat:
     m1: float
     dt: float
     scheme: str
+    white_alone: bool = False
+    """Whether the white noise is all of the thermal noise, as if mini-batches gave none: directions without noise of
+    theirs are then at T, and not below it by the shares that the white noise makes room for; the others are above."""
 
     @property
     def c1(self) -> float:
@@ -41,7 +44,7 @@ class Thermostat:
 
     def rows(self, rows: Sequence[int]) -> Thermostat:
         """The thermostat of some of the walkers."""
-        return Thermostat(self.temperature[list(rows)], self.m1, self.dt, self.scheme)
+        return replace(self, temperature=self.temperature[list(rows)])
 
 
 def masses(noise_variance: Tensor, rho: Tensor | float, thermostat: Thermostat) -> Tensor:
@@ -64,7 +67,7 @@ def white_noise(noise_variance: Tensor, mass: Tensor, thermostat: Thermostat) ->
     mini-batch alone overheats the walker, which the kinetic temperature shows.
     """
     t = thermostat
-    v = noise_variance * (t.dt**2 / 4.0)
+    v = noise_variance * (0.0 if t.white_alone else t.dt**2 / 4.0)
     missing = mass * (t.temperature * t.m1**2) - v
     first = missing if t.scheme == "double" else missing - 2.0 * t.c1**2 * v
     second = missing + t.m1**2 * v

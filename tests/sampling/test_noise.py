@@ -153,9 +153,9 @@ def test_heat_of_correlated_noise_is_the_closed_form(scheme: str, share: float, 
         assert ((found.mean(0) - expected(uniform)).abs() > 5 * found.std(0) / 10).all()
 
 
-def collective_heat(rho: float, share: float, scheme: str) -> tuple[float, float, float]:
-    """Kinetic temperatures: over all parameters, along the common direction, and its standard error."""
-    t = Thermostat(torch.ones(1, 1, dtype=torch.float64), 0.3, 1.0, scheme)
+def normal_momenta(rho: float, share: float, scheme: str, white_alone: bool = False) -> Tensor:
+    """p/sqrt(M T) (2000, 40) in the stationary state of `correlated` noise; the common direction is (1 … 1)."""
+    t = Thermostat(torch.ones(1, 1, dtype=torch.float64), 0.3, 1.0, scheme, white_alone)
     mass = torch.full((2_000, 40), 1e4, dtype=torch.float64)
     variance = noise_share(torch.ones_like(mass), mass, t)
     variance = rho / variance  # s² for which the mini-batch supplies the share rho
@@ -171,7 +171,12 @@ def collective_heat(rho: float, share: float, scheme: str) -> tuple[float, float
     state = kernel.init(torch.zeros_like(mass), mass, variance)
     for _ in range(60):
         state = kernel.step(state)
-    q = state.momentum / mass.sqrt()
+    return state.momentum / mass.sqrt()
+
+
+def collective_heat(rho: float, share: float, scheme: str) -> tuple[float, float, float]:
+    """Kinetic temperatures: over all parameters, along the common direction, and its standard error."""
+    q = normal_momenta(rho, share, scheme)
     along = q.sum(1) ** 2 / 40
     return float((q**2).mean()), float(along.mean()), float(along.std() / 2_000**0.5)
 
@@ -185,6 +190,24 @@ def test_correlated_noise_heats_its_own_direction_and_no_trace_shows_it(scheme: 
     assert abs(along - expected) < 4 * error
     _, independent, error = collective_heat(0.02, 0.0, scheme)
     assert abs(independent - 1.0) < 4 * error
+
+
+@pytest.mark.parametrize("scheme", ["double", "single"])
+def test_white_noise_alone_keeps_directions_without_noise_at_temperature(scheme: str) -> None:
+    """All noise is along (1 … 1). White noise that makes room for it leaves the other directions cold by rho (r)."""
+    repeated = 1.0 if scheme == "double" else 2 * (1 - 0.3**2)
+
+    def across(white_alone: bool) -> tuple[float, float]:
+        q = normal_momenta(0.1, 1.0, scheme, white_alone)
+        cold = (q**2).sum(1) - q.sum(1) ** 2 / 40
+        return float(cold.mean()) / 39, float(cold.std()) / 39 / 2_000**0.5
+
+    (alone, error), (completed, _) = across(True), across(False)
+    assert abs(alone - 1.0) < 4 * error
+    assert abs(completed - (1 - 0.1 * repeated)) < 4 * error
+    assert completed < 1 - 10 * error
+    along = normal_momenta(0.1, 1.0, scheme, white_alone=True).sum(1) ** 2 / 40
+    assert abs(float(along.mean()) - (1 + 40 * 0.1 * repeated)) < 4 * float(along.std()) / 2_000**0.5
 
 
 def test_variance_is_floored() -> None:
