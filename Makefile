@@ -50,7 +50,7 @@ points: setup
 	for e in 0.5 1 1.5 2 2.5 3 3.5 4; do \
 	  echo --set train.file=$(POINTS)/exponent/$$e.h5 --set data.exponent=$$e; \
 	done | $(PTRAIN)
-	for head in 1 2 3 4 5 6; do for dimension in 1 3; do \
+	for head in 1 2 3 4 5 6; do for dimension in 1 2 3 4; do \
 	  echo --set train.file=$(POINTS)/head/$$dimension-$$head.h5 --set data.dimension=$$dimension \
 	    --set model.heads=1 --set model.d=$$head --set model.head=$$head; \
 	done; done | $(PTRAIN)

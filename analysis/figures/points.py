@@ -26,12 +26,12 @@ def experiments_figure(found: Experiments) -> Figure:
     """Loss against exponent, loss against head size, and learning curves with and without rotated structures."""
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(0.36, 1, 3)
-        drawn = (found.exponent, found.head, found.curves)
-        for axes, content, draw in zip(panels[0], drawn, (_exponents, _heads, _rotations), strict=True):
+        drawn = ((found.exponent, _exponents, 5), (found.head, _heads, 30), (found.curves, _rotations, 5))
+        for axes, (content, draw, room) in zip(panels[0], drawn, strict=True):
             if content:
                 draw(axes, found)
                 axes.set_yscale("log")
-                axes.set_ylim(top=5 * axes.get_ylim()[1])  # room for the legend
+                axes.set_ylim(top=room * axes.get_ylim()[1])  # for the legend
             else:
                 clear(axes)
     return figure
