@@ -45,7 +45,7 @@ device = "cpu"
 
 @pytest.mark.parametrize(("kind", "between"), [("hmc", 4), ("unconstrained", 200)])
 def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> None:
-    """For all parameters and for both large matrices; a temperature off by a fifth would be seen."""
+    """For all parameters and for both large matrices; a temperature off by two fifths would be seen."""
     path = tmp_path / "kspin.toml"
     path.write_text(CONFIG.format(kind=kind))
     config = load(path)
@@ -61,5 +61,5 @@ def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> 
     products = np.array(found).mean(0) / 1e-2  # (walker, array)
     for ratio in (products.sum(1) / sizes.sum(), products[:, 0] / sizes[0], products[:, 2] / sizes[2]):
         mean, error = ratio.mean(), ratio.std(ddof=1) / 8**0.5
-        assert abs(mean - 1.0) < 4 * error
-        assert error < 0.05
+        assert abs(mean - 1.0) < 5 * error
+        assert error < 0.08
