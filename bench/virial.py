@@ -21,13 +21,12 @@ from analysis.cells import exponent_form, plus_minus
 from protmpi import tasks
 from protmpi.config import parse
 from protmpi.errors import StoreError
-from protmpi.sampling.energy import Regulariser
+from protmpi.sampling.energy import Regulariser, full_gradient
 
 
 def virial(task: tasks.Task, regulariser: Regulariser, w: torch.Tensor) -> np.ndarray:
     """w·dU/dw (W, arrays) at weights w (W, P), for each array of the network."""
-    gradient = task.gradient(w, np.tile(np.arange(task.train_size), (len(w), 1)))[1]
-    product = (regulariser.add_gradient(gradient, w) * w).double()
+    product = (full_gradient(task, regulariser, w)[1] * w).double()
     return np.stack([product[:, entry.slice].sum(1).cpu().numpy() for entry in task.layout.entries], axis=1)
 
 
@@ -55,6 +54,8 @@ def main() -> None:
             if np.isfinite(w).all():
                 here = torch.from_numpy(w.astype(np.float32))[None]
                 found.append(virial(task, Regulariser(config.sampler.lamda, 0.0, here), here)[0])
+        if len(found) < 2:
+            raise StoreError(f"{asked.store}: fewer than two snapshots at T = {exponent_form(temperature)} to count")
         per_array = np.array(found)
         ratios = np.column_stack([per_array.sum(1) / sizes.sum(), per_array / sizes]) / temperature
         mean, error = ratios.mean(0), ratios.std(0, ddof=1) / len(ratios) ** 0.5

@@ -52,3 +52,10 @@ class Regulariser:
         if not self:
             return g
         return g.add(w, alpha=self.lamda + self.gamma).sub_(self.start, alpha=self.gamma)
+
+
+def full_gradient(energy: Energy, regulariser: Regulariser, w: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies (W, 1), float64, and gradients (W, P) at w of the mean over all samples, the regulariser included."""
+    everything = np.tile(np.arange(energy.train_size), (len(w), 1))
+    cost, gradient = energy.gradient(w, everything)
+    return cost.double().unsqueeze(1) + regulariser.energy(w), regulariser.add_gradient(gradient, w)

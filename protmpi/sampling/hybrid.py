@@ -14,6 +14,7 @@ from torch import Tensor
 
 from protmpi.sampling import adaptation, hmc
 from protmpi.sampling.block import Block
+from protmpi.sampling.energy import full_gradient
 
 GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
 
@@ -29,18 +30,13 @@ class HybridBlock(Block[hmc.State]):
     def _kernel(self, dt: Tensor) -> hmc.HybridMonteCarlo:
         c, rows = self.config, range(len(self.walkers))
         return hmc.build(
-            self.thermostat.temperature, dt, c.leapfrog_steps, self._energy_gradient,
+            self.thermostat.temperature, dt, c.leapfrog_steps,
+            lambda w: full_gradient(self.energy, self.regulariser, w),
             self.streams.step_normals,
             lambda: torch.tensor([[self.streams.uniform("metropolis", row)] for row in rows],
                                  dtype=torch.float64, device=self.start.device),
             self.norm2, c.fixman,
         )  # fmt: skip
-
-    def _energy_gradient(self, w: Tensor) -> tuple[Tensor, Tensor]:
-        """Full-batch energies (W, 1), float64, and gradients (W, P), the regulariser included."""
-        everything = np.tile(np.arange(self.energy.train_size), (len(w), 1))
-        energy, gradient = self.energy.gradient(w, everything)
-        return energy.double().unsqueeze(1) + self.regulariser.energy(w), self.regulariser.add_gradient(gradient, w)
 
     def initialise(self) -> None:
         rows = range(len(self.walkers))

@@ -64,7 +64,8 @@ def white_noise(noise_variance: Tensor, mass: Tensor, thermostat: Thermostat) ->
 
     The second is sqrt(k² + m1² v). The first is k in the double scheme, sqrt(k² - 2 c1² v) in the single scheme, where
     one mini-batch serves two half kicks (METHOD 2). A missing variance below zero is taken as zero: then the
-    mini-batch alone overheats the walker, which the kinetic temperature shows.
+    mini-batch alone overheats the walker, which the kinetic temperature shows. With `white_alone` both are
+    sqrt(M T) m1.
     """
     t = thermostat
     v = noise_variance * (0.0 if t.white_alone else t.dt**2 / 4.0)

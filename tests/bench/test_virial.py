@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from problems import KSPIN
 
 from bench.virial import virial
 from protmpi import tasks
@@ -14,17 +15,9 @@ from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
 from protmpi.sampling.energy import Regulariser
 
-CONFIG = """
-[data]
-task = "kspin"
-classes = 3
-spins = 8
-train = 64
-val = 16
-test = 16
-[model]
-kind = "feedforward"
-layers = [5, 4]
+CONFIG = (
+    KSPIN
+    + """
 [sampler]
 kind = "{kind}"
 start = "random"
@@ -41,11 +34,13 @@ snapshot_every = 1000
 [execution]
 device = "cpu"
 """
+)
 
 
 @pytest.mark.parametrize(("kind", "between"), [("hmc", 4), ("unconstrained", 200)])
 def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> None:
-    """For all parameters and for both large matrices; a temperature off by two fifths would be seen."""
+    """For all parameters and for both large matrices; a temperature off by two fifths would be seen, as U without
+    its regulariser is."""
     path = tmp_path / "kspin.toml"
     path.write_text(CONFIG.format(kind=kind))
     config = load(path)
@@ -53,13 +48,16 @@ def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> 
     ensemble = Ensemble(Plan.of(config, task, 8), range(1), "cpu")
     (block,) = ensemble._blocks
     ensemble.explore(1000)
-    found = []
+    found: dict[float, list[np.ndarray]] = {config.sampler.lamda: [], 0.0: []}
     for _ in range(60):
         ensemble.explore(between)
-        found.append(virial(task, Regulariser(config.sampler.lamda, 0.0, block.position), block.position))
+        for lamda, products in found.items():
+            products.append(virial(task, Regulariser(lamda, 0.0, block.position), block.position))
     sizes = np.array([entry.size for entry in task.layout.entries])
-    products = np.array(found).mean(0) / 1e-2  # (walker, array)
-    for ratio in (products.sum(1) / sizes.sum(), products[:, 0] / sizes[0], products[:, 2] / sizes[2]):
-        mean, error = ratio.mean(), ratio.std(ddof=1) / 8**0.5
-        assert abs(mean - 1.0) < 5 * error
+    (true, false) = (np.array(products).mean(0) / 1e-2 for products in found.values())  # (walker, array)
+    for of in (slice(None), slice(0, 1), slice(2, 3)):
+        ratio, broken = (products[:, of].sum(1) / sizes[of].sum() for products in (true, false))
+        error = ratio.std(ddof=1) / 8**0.5
+        assert abs(ratio.mean() - 1.0) < 5 * error
         assert error < 0.08
+        assert abs(broken.mean() - 1.0) > 5 * broken.std(ddof=1) / 8**0.5

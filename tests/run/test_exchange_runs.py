@@ -9,23 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Command, digest, launch, mpirun_command
+from problems import KSPIN
 
 from protmpi.errors import ConfigError
 from protmpi.store.reader import Store
 
 # log_zerovar: the output layer of so small a network may go silent; where all gradients are zero a lower floor of s²
 # would make masses so small that the walker is lost
-CONFIG = """
-[data]
-task = "kspin"
-classes = 3
-spins = 8
-train = 200
-val = 50
-test = 50
-[model]
-kind = "feedforward"
-layers = [5, 4]
+CONFIG = (
+    KSPIN
+    + """
 [sampler]
 kind = "{kind}"
 start = "random"
@@ -55,6 +48,7 @@ draws_per_chunk = 4
 store = "{folder}/store.zarr"
 device = "cpu"
 """
+)
 
 
 SIMULATED = ("--set", "tempering.kind=simulated", "--set", "tempering.walkers=4",

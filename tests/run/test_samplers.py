@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, digest
+from problems import KSPIN
 
 from protmpi import quarantine, tasks
 from protmpi.config import Config, load
@@ -21,17 +22,9 @@ from protmpi.sampling.noise import noise_share
 from protmpi.store.reader import Store
 from protmpi.tasks.kspin import KSpin
 
-CONFIG = """
-[data]
-task = "kspin"
-classes = 3
-spins = 8
-train = 200
-val = 50
-test = 50
-[model]
-kind = "feedforward"
-layers = [5, 4]
+CONFIG = (
+    KSPIN
+    + """
 [sampler]
 kind = "{kind}"
 start = "random"
@@ -55,6 +48,7 @@ draws_per_chunk = 4
 store = "{folder}/store.zarr"
 device = "cpu"
 """
+)
 
 
 def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in: int = 200, steps: int = 600) -> Path:
@@ -237,6 +231,11 @@ def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> No
         assert torch.allclose(s.first_amplitude, thermal, rtol=1e-5) is alone
     assert torch.equal(blocks(150).position, blocks(100, 50).position)
     assert torch.equal(blocks(150).position, blocks(60, 40, 50).position)
+    for step in (60, 120):  # under rho_first and past it
+        resumed = blocks()
+        resumed.restore(step, blocks(step).checkpoint())
+        resumed.explore(150 - step)
+        assert torch.equal(resumed.position, blocks(150).position)
 
 
 def test_arrays_begin_where_torch_puts_them(tmp_path: Path) -> None:

@@ -15,22 +15,15 @@ from typing import Any
 import pytest
 from cluster import ROOT, Cluster, wait_for_commit, why_not
 from commands import Command, digest
+from problems import KSPIN
 
 from protmpi.store.reader import Store
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
-CONFIG = """
-[data]
-task = "kspin"
-classes = 3
-spins = 8
-train = 200
-val = 50
-test = 50
-[model]
-kind = "feedforward"
-layers = [5, 4]
+CONFIG = (
+    KSPIN
+    + """
 [sampler]
 start = "random"
 temperatures = [1e-3, 3e-3]
@@ -51,6 +44,7 @@ walkers_per_block = 1
 [execution]
 device = "cpu"
 """
+)
 
 
 @pytest.fixture(scope="module")
