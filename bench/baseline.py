@@ -31,14 +31,19 @@ def layers_of(layout: Layout, w: Tensor) -> Layers:
     return {entry.name: w[entry.slice].reshape(entry.shape) for entry in layout.entries}
 
 
+def positions(tokens: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """PE (L, size) for the sites of a sequence."""
+    return _positions(len(tokens), size, dtype, tokens.device)
+
+
 @lru_cache
-def positions(length: int, size: int, dtype: torch.dtype) -> Tensor:
+def _positions(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     table = torch.zeros(length, size, dtype=torch.float64)
     for site in range(length):
         for k in range(size):
             angle = site / 10_000 ** (2 * (k // 2) / size)
             table[site, k] = math.sin(angle) if k % 2 == 0 else math.cos(angle)
-    return table.to(dtype)
+    return table.to(device, dtype)
 
 
 def _norm(x: Tensor, p: Layers, name: str) -> Tensor:
@@ -48,11 +53,11 @@ def _norm(x: Tensor, p: Layers, name: str) -> Tensor:
 def transformer(network: Network, p: Layers, tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
     """Logits (L, V); `masks` are the dropout factors of the embedding and of both sums of every block."""
     d, m = p["E"].shape[1], p["0.b1"].shape[0]
-    x = (p["E"][tokens] + positions(len(tokens), d, p["E"].dtype)) * masks[0]
+    x = (p["E"][tokens] + positions(tokens, d, p["E"].dtype)) * masks[0]
     for b in range(network.blocks):
         a = torch.softmax((x @ p[f"{b}.Wqk"].T) @ x.T / math.sqrt(d), dim=1)
         y = _norm(x + (a @ x @ p[f"{b}.Wvc"].T) * masks[2 * b + 1], p, f"{b}.LN1")
-        h = torch.relu(functional.linear(y, p[f"{b}.W1"], p[f"{b}.b1"])) + positions(len(tokens), m, y.dtype)
+        h = torch.relu(functional.linear(y, p[f"{b}.W1"], p[f"{b}.b1"])) + positions(tokens, m, y.dtype)
         x = _norm(y + functional.linear(h, p[f"{b}.W2"], p[f"{b}.b2"]) * masks[2 * b + 2], p, f"{b}.LN2")
     return functional.linear(x, p["Wo"], p["bo"])
 
@@ -60,11 +65,11 @@ def transformer(network: Network, p: Layers, tokens: Tensor, masks: Sequence[Ten
 def pooling(network: Network, p: Layers, tokens: Tensor, masks: Sequence[Tensor]) -> Tensor:
     """Logits (L, V) of the pooling network."""
     d, m = p["E"].shape[1], p["b1"].shape[0]
-    x = _norm((p["E"][tokens] + positions(len(tokens), d, p["E"].dtype)) * masks[0], p, "LN1")
+    x = _norm((p["E"][tokens] + positions(tokens, d, p["E"].dtype)) * masks[0], p, "LN1")
     visible = x[tokens != MASK]
-    mean = visible.mean(0) if len(visible) else torch.zeros(d, dtype=x.dtype)
+    mean = visible.mean(0) if len(visible) else x.new_zeros(d)
     both = torch.cat([x, mean.expand(len(tokens), d)], dim=1)
-    h = torch.relu(functional.linear(both, p["W1"], p["b1"])) + positions(len(tokens), m, x.dtype)
+    h = torch.relu(functional.linear(both, p["W1"], p["b1"])) + positions(tokens, m, x.dtype)
     f = torch.relu(functional.linear(h, p["W2"], p["b2"])) * masks[1]
     return functional.linear(_norm(f + functional.linear(x, p["Wr"], p["br"]), p, "LN2"), p["Wo"], p["bo"])
 

@@ -21,6 +21,7 @@ from protmpi.sections import PUBLISHED_NETWORKS
 
 SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
 Device = Literal["auto", "cpu", "cuda"]
+GPU_STEPS = 64  # that are timed together there: between two draws a run makes some hundred without a word to the host
 COLUMNS = {
     "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
     "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",
@@ -45,13 +46,17 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one network: schemes, numbers of walkers, one rank and all. Collective."""
     task = measure.task_of(network, data, device)
-    gradient = measure.gradient(task, 1, device)
-    evaluation, store = measure.evaluation(task, device), measure.store(task)
+    store = measure.store(task)
+    # walkers that go through the network together: one on a CPU, all on a GPU
+    sizes = {count: count if device == "cuda" else 1 for count in walkers}
+    gradients = {size: measure.gradient(task, size, device) for size in set(sizes.values())}
+    evaluations = {size: measure.evaluation(task, size, device) for size in gradients}
     for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
         each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
         world.barrier()
         if world.rank < ranks:
-            block, steps = measure.product_block(task, count, scheme, device), max(1, 16 // count)
+            block = measure.product_block(task, count, scheme, device)
+            steps = GPU_STEPS if device == "cuda" else max(1, 16 // count)
             fast, slow = measure.medians(
                 lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
                 measure.baseline_step(task, data, device),
@@ -59,10 +64,11 @@ def rows_of(
             )
             each = fast / (steps * count)
         everyone, baseline = (sum(world.allgather(1.0 / seconds)) for seconds in (each, slow))
+        gradient, evaluation = gradients[sizes[count]], evaluations[sizes[count]]
         total = world.allgather(each)[0] + evaluation + store
         yield {
             "network": network, "scheme": scheme, "walkers": count, "ranks": ranks,
-            "ms_per_gradient": 1e3 * gradient.seconds, "walker_steps_per_s": everyone,
+            "ms_per_gradient": 1e3 * gradient.seconds / sizes[count], "walker_steps_per_s": everyone,
             "baseline_ratio": everyone / baseline, "gemm_fraction": gradient.flop / gradient.seconds / rate,
             "evaluation_share": evaluation / total, "store_share": store / total,
         }  # fmt: skip

@@ -25,6 +25,7 @@ from protmpi import models
 from protmpi.config import parse
 from protmpi.data.dataset import FoldingData
 from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.replay import cuda_graph
 from protmpi.sections import ModelConfig, SamplerConfig
 from protmpi.store import writer
 from protmpi.store.schema import Schema, Variable
@@ -99,16 +100,18 @@ def matrix_rate(device: str, size: int = 1024) -> float:
 
 
 def gradient(task: Folding, walkers: int, device: str) -> Timing:
-    """One mini-batch gradient of `walkers` walkers."""
+    """One mini-batch gradient of `walkers` walkers, on a GPU recorded as it is within a step."""
     w, random = weights(task, walkers, device), np.random.default_rng(2)
+    fixed = torch.from_numpy(random.integers(task.train_size, size=(walkers, BATCH))).to(device)
 
-    def work() -> Tensor:
-        return task.gradient(w, random.integers(task.train_size, size=(walkers, BATCH)))[1]
+    def work() -> None:
+        task.gradient(w, fixed if w.is_cuda else random.integers(task.train_size, size=(walkers, BATCH)))
 
     with FlopCounterMode(display=False) as counter:
         for _ in range(REPEATS):
             work()
-    return Timing(medians(work, device=device)[0], counter.get_total_flops() / REPEATS)
+    timed = cuda_graph(work, []) if w.is_cuda else work
+    return Timing(medians(timed, device=device)[0], counter.get_total_flops() / REPEATS)
 
 
 def weights(task: Folding, walkers: int, device: str) -> Tensor:
@@ -146,11 +149,11 @@ def baseline_step(task: Folding, data: FoldingData, device: str) -> Callable[[],
     return walker.step
 
 
-def evaluation(task: Folding, device: str) -> float:
-    """Seconds per step of one walker that evaluation takes at the default cadence."""
-    run, w = parse({}, "defaults").run, weights(task, 1, device)
+def evaluation(task: Folding, walkers: int, device: str) -> float:
+    """Seconds per step of one of `walkers` walkers that evaluation takes at the default cadence."""
+    run, w = parse({}, "defaults").run, weights(task, walkers, device)
     draw, snapshot = medians(lambda: task.draw_observables(w), lambda: task.snapshot_observables(w), device=device)
-    return draw / run.record_every + snapshot / run.snapshot_every
+    return (draw / run.record_every + snapshot / run.snapshot_every) / walkers
 
 
 def store(task: Folding) -> float:

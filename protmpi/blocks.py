@@ -33,13 +33,14 @@ def block_size(config: Config, task: Task, ranks: int) -> int:
 
 
 def fastest(task: Task, batch: int, most: int) -> int:
-    """The number of walkers, 1, 2, 4 ... `most`, whose mini-batch gradients cost least each."""
-    best, seconds = 1, _seconds_each(task, batch, 1) if most > 1 else 0.0
-    while 2 * best <= most:
-        doubled = _seconds_each(task, batch, 2 * best)
-        if doubled * WORTH > seconds:
+    """The number of walkers, `most` or a half, a quarter ... of it, whose mini-batch gradients cost least each."""
+    sizes = sorted({-(-most // 2**halvings) for halvings in range(most.bit_length())})
+    best, seconds = sizes[0], _seconds_each(task, batch, sizes[0]) if most > 1 else 0.0
+    for size in sizes[1:]:
+        larger = _seconds_each(task, batch, size)
+        if larger * WORTH > seconds:
             break
-        best, seconds = 2 * best, doubled
+        best, seconds = size, larger
     return best
 
 

@@ -261,9 +261,9 @@ class LangevinBlock(Block[State]):
 
     def _adaptation(self) -> dict[str, np.ndarray]:
         """Where the adaptation stands: quantiles of s² per array and of rho over all, streak, next estimate."""
-        s, quantiles = self.state, torch.tensor(QUANTILES, dtype=torch.float64, device=self.start.device)
-        variance = [s.noise_variance[:, e.slice].double().quantile(quantiles, 1).T for e in self.layout.entries]
-        share = noise_share(s.noise_variance, s.mass, self.thermostat).double().quantile(quantiles, 1).T
+        s = self.state
+        variance = [_quantiles(s.noise_variance[:, e.slice]) for e in self.layout.entries]
+        share = _quantiles(noise_share(s.noise_variance, s.mass, self.thermostat))
         stages = [search.stage for search in self._searches] or [-1] * len(self.walkers)
         return {
             "noise_variance": np.asarray(torch.stack(variance, 1).cpu().numpy()),
@@ -355,3 +355,9 @@ class LangevinBlock(Block[State]):
             fresh = replace(self.regulariser, start=self.start[rows]).add_gradient(fresh, arrays["position"])
             changed["gradient"] = self.state.gradient.index_copy(0, self._index(rows), fresh)
         self._state = replace(self.state, **changed)
+
+
+def _quantiles(x: Tensor) -> Tensor:
+    """QUANTILES (W, 3) of the rows of x (W, n), float64; row by row, for torch takes 2^24 numbers at most."""
+    at = torch.tensor(QUANTILES, dtype=torch.float64, device=x.device)
+    return torch.stack([row.double().quantile(at) for row in x])

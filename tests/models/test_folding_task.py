@@ -139,7 +139,7 @@ def test_attention_maps() -> None:
     torch.testing.assert_close(maps.sum(-1), torch.ones(3, 20, 2, L, dtype=w.dtype))
 
     p = {entry.name: w[1, entry.slice].reshape(entry.shape) for entry in network.layout.entries}
-    x = p["E"][tokens[7]] + baseline.positions(L, network.d, torch.float64)
+    x = p["E"][tokens[7]] + baseline.positions(tokens[7], network.d, torch.float64)
     expected = torch.softmax(x @ p["0.Wqk"].T @ x.T / network.d**0.5, dim=1)
     torch.testing.assert_close(maps[1, 7, 0], expected)
 

@@ -34,7 +34,7 @@ class Clockwork:
 
 @pytest.mark.parametrize(
     ("fixed", "each", "most", "size"),
-    [(0.004, 0.0, 64, 64), (0.004, 0.0, 5, 4), (0.0, 0.004, 8, 1), (0.004, 0.0, 1, 1)],
+    [(0.004, 0.0, 64, 64), (0.004, 0.0, 5, 5), (0.0, 0.004, 8, 1), (0.004, 0.0, 1, 1)],
 )
 def test_blocks_grow_while_that_makes_a_walker_cheaper(fixed: float, each: float, most: int, size: int) -> None:
     assert fastest(Clockwork(fixed, each), 4, most) == size  # type: ignore[arg-type]
