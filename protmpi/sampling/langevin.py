@@ -131,8 +131,11 @@ class LangevinBlock(Block[State]):
         if self.step == self._turn:
             self._set_thermostat()
             changed = list(range(len(self.walkers)))
-        if changed:
-            self._remake_masses(changed)
+        if compared := [row for row in changed if self._searches and self._searches[row].comparing]:
+            self._make_masses(compared, self.state.noise_variance[compared])
+        if remade := [row for row in changed if row not in compared]:
+            self._make_masses(remade, self._estimate(self.position[remade], remade))
+            self._measure_excess(remade)
         if self.step == self.config.adapt_until and (rest := [r for r in range(len(self.walkers)) if r not in changed]):
             self._adapt(rest, last=True)
 
@@ -164,12 +167,10 @@ class LangevinBlock(Block[State]):
         thermostat = self.thermostat.rows(rows)
         return adaptation.fresh_masses(noise_variance, self.rho[list(rows)], thermostat, self.config, self.layout)
 
-    def _remake_masses(self, rows: list[int]) -> None:
-        """Masses for a new rho at the present weights, and momenta drawn anew."""
-        noise_variance = self._estimate(self.position[rows], rows)
+    def _make_masses(self, rows: list[int], noise_variance: Tensor) -> None:
+        """Masses for the present rho, and momenta drawn anew."""
         fresh = self._fresh_masses(rows, noise_variance)
         self._set_masses(rows, noise_variance, fresh, torch.ones_like(fresh, dtype=torch.bool))
-        self._measure_excess(rows)
 
     def _measure_excess(self, rows: list[int]) -> None:
         """Learn how hot the noise makes its own directions, and tell the searches for rho what that allows."""

@@ -5,9 +5,10 @@ During burn-in each walker looks for it on its own:
    the bracket is halved (in log rho) until it is narrower than NARROW, and opened again, for what looked hot may have
    been the energy that U released. A refused window is undone, weights included. While U still falls by more than its
    thermal spread T sqrt(P/2) in a window, the heat that it releases is no reason to refuse;
-2. compare: <U> at rho, then at rho/4 (half the step). Where the two differ by more than LIMIT standard errors, rho goes
-   to where the shift, which grows like the square of the step, would not be seen, and is compared again. Windows in
-   which U still drifts say nothing and are repeated;
+2. compare: <U> at rho and at rho/4 (half the step), in sixteen windows in the order A B B A, with one s². Eight
+   differences of neighbours tell the shift; their spread tells its error, which a slow walk of U through all windows
+   widens as it must, while the spread within a window would not know of it. Where the shift is more than LIMIT standard
+   errors, rho goes to where it, which grows like the square of the step, would not be seen, and is compared again;
 3. from 2 on rho stays where the strongest directions of the mini-batch noise are too hot by no more than
    collective_tolerance, unseen by the kinetic temperature (`noise.collective_excess`). The climb may pass this by
    AHEAD, not more: directions without noise are too cold by rho (twice that in the single scheme), and the slowest of
@@ -19,7 +20,6 @@ A burn-in that is too short ends the search early: `stage` then says how far it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,10 +28,12 @@ FIRST = 1e-4  # small enough for every network here at every temperature of inte
 FACTOR, NARROW = 4.0, 1.5
 TICKS = 40  # looks at the kinetic temperature in a window, half a memory time of the momenta apart
 SETTLE = 10  # looks that a fresh rho is given before they count
-POINTS = 64  # full-batch energies of a comparison window, of which the second half counts
-CLIMB, FULL, HALF = 0.3, 0.1, 0.2  # shares of the burn-in: all of the climb, a window at rho, one at half the step
+ORDER = 4 * (1, 2, 2, 1)  # stages of the windows of a comparison
+POINTS = 8  # full-batch energies of such a window, of which the second half counts
+CLIMB, COMPARE = 0.3, 0.3  # shares of the burn-in: all of the climb, a comparison
 LIMIT = 3.0  # standard errors
 AHEAD = 10.0  # of what the correlation of the noise allows, that the climb may take
+UNSURE = 1.25  # what that allows is known to about this factor
 
 STAGES = ("climb", "at rho", "at half the step", "frozen", "frozen before it was compared")
 
@@ -47,24 +49,29 @@ class Search:
     spread: float  # T sqrt(P/2), about the thermal spread of U
     collective: float = np.inf  # largest rho that the collective excess allows once the climb is over
     rho: float = FIRST
-    low: float = 0.0
+    low: float = 0.0  # largest rho that the climb found good; then the one that is compared
     high: float = np.inf
     stage: int = 0
     since: int = 0  # step at which the window began
     kinetic: list[float] = field(default_factory=list)
     energies: list[float] = field(default_factory=list)
-    reference: tuple[float, float] = (np.nan, np.nan)  # <U> at rho and its error
+    means: list[float] = field(default_factory=list)  # <U> of the windows of a comparison that are over
+
+    @property
+    def comparing(self) -> bool:
+        """Whether a comparison is under way: rho goes to and fro, and masses with it, at one s²."""
+        return bool(self.means)
 
     def wants_energy(self, step: int) -> bool:
         """Whether the full-batch energy is wanted at this step, which ends a tick."""
         if self.stage == 0:
             return len(self.kinetic) in (0, TICKS - 1)
-        length = self._length()
-        due = (len(self.energies) + 1) * length // POINTS
+        due = (len(self.energies) + 1) * self._length() // POINTS
         return self.stage in (1, 2) and step - self.since >= due
 
     def _length(self) -> int:
-        return int((FULL if self.stage == 1 else HALF) * self.budget)
+        """Steps of a window of a comparison."""
+        return max(2 * self.tick, int(COMPARE * self.budget) // len(ORDER))
 
     def tell(self, step: int, kinetic: float, energy: float) -> bool:
         """Learn T_kin/T and, where it was wanted, U. True: this window is refused and undone."""
@@ -73,11 +80,12 @@ class Search:
         if self.stage in (1, 2):
             if np.isfinite(energy):
                 self.energies.append(energy)
-            if not np.isfinite(kinetic):
-                self._begin(step, stage=1, rho=self.rho / 4.0)
+            over = step - self.since >= self._length()
+            if not np.isfinite(kinetic) or (over and not self.energies):
+                self._begin_comparison(step, self.rho / 4.0)
                 return True
-            if step - self.since >= self._length():
-                self._compare(step)
+            if over:
+                self._end_window(step)
         return False
 
     def freeze(self) -> None:
@@ -87,11 +95,18 @@ class Search:
 
     def limit(self) -> None:
         """Keep rho below what the correlation of the noise allows, in the climb below AHEAD times that."""
-        self.rho = min(self.rho, self.collective * (1.0 if self.stage > 0 else AHEAD))
+        if self.stage == 0:
+            self.rho = min(self.rho, AHEAD * self.collective)
+        elif not self.comparing and self.rho > UNSURE * self.collective:
+            self.low = self.rho = self.collective
 
     def _begin(self, step: int, stage: int, rho: float) -> None:
         self.stage, self.rho, self.since = stage, rho, step
         self.kinetic, self.energies = [], []
+
+    def _begin_comparison(self, step: int, rho: float) -> None:
+        self.low, self.means = rho, []
+        self._begin(step, ORDER[0], rho)
 
     def _climb(self, step: int, kinetic: float, energy: float) -> bool:
         self.kinetic.append(kinetic)
@@ -115,51 +130,44 @@ class Search:
             following = math.sqrt(floor * self.high)
         else:
             following, self.high = floor, np.inf
-        ends = step >= CLIMB * self.budget
-        self._begin(step, stage=int(ends), rho=floor if ends else following)
+        if step >= CLIMB * self.budget:
+            self._begin_comparison(step, floor)
+        else:
+            self._begin(step, 0, following)
         return refused
 
-    def _compare(self, step: int) -> None:
-        counted = self.energies[len(self.energies) // 2 :]
-        found = _mean_and_error(counted)
-        if _drifts(counted):
-            self._begin(step, stage=1, rho=self.rho if self.stage == 1 else 4.0 * self.rho)
+    def _end_window(self, step: int) -> None:
+        self.means.append(float(np.mean(self.energies[len(self.energies) // 2 :])))
+        if len(self.means) < len(ORDER):
+            stage = ORDER[len(self.means)]
+            self._begin(step, stage, self.low if stage == 1 else self.low / 4.0)
             return
-        if self.stage == 1:
-            self.reference, self.low = found, self.rho
-            self._begin(step, stage=2, rho=self.rho / 4.0)
-            return
-        shift, allowed = abs(found[0] - self.reference[0]), LIMIT * math.hypot(found[1], self.reference[1])
-        if shift <= allowed:
-            self._begin(step, stage=3, rho=4.0 * self.rho)
+        shift, error = _shift(np.array(self.means))
+        if shift <= LIMIT * error:
+            self.means = []
+            self._begin(step, 3, self.low)
         else:  # the shift from rho to rho/4 is three quarters of that from rho to zero
-            self.low = min(self.rho, 4.0 * self.rho * 0.75 * allowed / shift)
-            self._begin(step, stage=1, rho=self.low)
+            self._begin_comparison(step, self.low * min(1.0, 0.75 * LIMIT * error / shift))
 
     def to_array(self) -> np.ndarray:
         """Everything that changes, as float64 of fixed length."""
-        lists = np.full(TICKS + POINTS + 2, np.nan)
-        lists[: len(self.kinetic)] = self.kinetic
-        lists[TICKS : TICKS + len(self.energies)] = self.energies
-        numbers = [self.rho, self.low, self.high, self.stage, self.since, len(self.kinetic), len(self.energies)]
-        return np.array([*numbers, *self.reference, self.collective, *lists])
+        lists = (self.kinetic, TICKS), (self.energies, POINTS), (self.means, len(ORDER))
+        filled = [np.pad(values, (0, size - len(values)), constant_values=np.nan) for values, size in lists]
+        numbers = [self.rho, self.low, self.high, self.stage, self.since, self.collective]
+        return np.concatenate([numbers, [len(values) for values, _ in lists], *filled])
 
     def restore(self, array: np.ndarray) -> None:
         self.rho, self.low, self.high = map(float, array[:3])
-        self.stage, self.since, looks, points = (int(x) for x in array[3:7])
-        self.reference = (float(array[7]), float(array[8]))
-        self.collective = float(array[9])
-        lists = array[10:]
-        self.kinetic, self.energies = lists[:looks].tolist(), lists[TICKS : TICKS + points].tolist()
+        self.stage, self.since = (int(x) for x in array[3:5])
+        self.collective = float(array[5])
+        parts = np.split(array[9:], [TICKS, TICKS + POINTS])
+        lists = [part[: int(count)].tolist() for part, count in zip(parts, array[6:9], strict=True)]
+        self.kinetic, self.energies, self.means = lists
 
 
-def _drifts(series: list[float]) -> bool:
-    """Whether the two halves of a window differ significantly."""
-    (a, da), (b, db) = (_mean_and_error(half) for half in np.array_split(np.asarray(series), 2))
-    return bool(abs(a - b) > LIMIT * math.hypot(da, db))
-
-
-def _mean_and_error(series: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Mean and standard error from the means of four stretches, which are nearly independent."""
-    stretches = np.array([part.mean() for part in np.array_split(np.asarray(series), 4)])
-    return float(np.mean(series)), float(stretches.std(ddof=1) / 2.0)
+def _shift(means: np.ndarray) -> tuple[float, float]:
+    """How much <U> differs between half the step and the whole one, and the standard error of that."""
+    stages = np.array(ORDER).reshape(-1, 2)
+    pairs = means.reshape(-1, 2)
+    differences = np.where(stages[:, 1] == 2, pairs[:, 1] - pairs[:, 0], pairs[:, 0] - pairs[:, 1])
+    return abs(float(differences.mean())), float(differences.std(ddof=1)) / math.sqrt(len(differences))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from protmpi.sampling import step_size
 from protmpi.sampling.step_size import FIRST, Search
 
 BUDGET, TICK = 60_000, 50
@@ -20,19 +21,22 @@ def walk(
     released: Callable[[int], float] = lambda step: 0.0,
     budget: int = BUDGET,
     interrupt: bool = False,
+    wander: float = 0.0,
 ) -> Search:
     """A search told T_kin/T = 1 + heat(rho) and U = shift(rho) + released(step), with the noise of 8 000 parameters.
 
-    While U is released it heats the momenta. `interrupt` puts the search through its array at every look.
+    While U is released it heats the momenta. `interrupt` puts the search through its array at every look. U wanders by
+    `wander` from look to look and never comes back.
     """
     random = np.random.default_rng(seed)
+    slow = np.cumsum(wander * np.random.default_rng([seed, 1]).standard_normal(budget // TICK + 1))
     search = Search(budget, TICK, TOLERANCE, largest=0.3, spread=0.01)
     for step in range(TICK, budget + 1, TICK):
         falling = released(step - TICK) - released(step)
         kinetic = 1.0 + heat(search.rho) + 10.0 * falling + 0.016 * random.standard_normal()
         energy = np.nan
         if search.wants_energy(step):
-            energy = 1.5 + shift(search.rho) + released(step) + 0.003 * random.standard_normal()
+            energy = 1.5 + shift(search.rho) + released(step) + 0.003 * random.standard_normal() + slow[step // TICK]
         search.tell(step, kinetic, energy)
         if interrupt:
             array = search.to_array()
@@ -61,6 +65,26 @@ def test_a_shift_of_the_energy_that_heat_does_not_show_lowers_rho(seed: int) -> 
     assert found.rho < 0.01
     blind = walk(lambda rho: 0.0, lambda rho: 0.0, seed=seed)  # what would come of it if nobody compared
     assert blind.rho > 0.01
+
+
+def lowered_by_a_slow_walk() -> float:
+    """Share of walkers whose rho is lowered although U does not depend on it: U moves by 0.01 in a window."""
+    return float(np.mean([walk(lambda rho: 0.0, wander=0.002, seed=seed).rho < 0.29 for seed in range(60)]))
+
+
+def test_a_slow_walk_is_no_shift() -> None:
+    """Three standard errors of eight differences are passed by 2 % of the walkers."""
+    assert lowered_by_a_slow_walk() < 0.1
+
+
+def test_one_window_for_each_step_size_takes_a_slow_walk_for_a_shift(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shift(means: np.ndarray) -> tuple[float, float]:
+        full, half = means.reshape(2, -1)
+        return abs(full.mean() - half.mean()), float(np.hypot(full.std(ddof=1), half.std(ddof=1))) / len(full) ** 0.5
+
+    monkeypatch.setattr(step_size, "ORDER", 8 * (1,) + 8 * (2,))
+    monkeypatch.setattr(step_size, "_shift", shift)
+    assert lowered_by_a_slow_walk() > 0.3
 
 
 def test_heat_of_a_falling_energy_is_no_reason_to_refuse() -> None:
