@@ -21,7 +21,7 @@ from protmpi.sections import PUBLISHED_NETWORKS
 
 SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
 Device = Literal["auto", "cpu", "cuda"]
-GPU_STEPS = 64  # that are timed together there: between two draws a run makes some hundred without a word to the host
+GPU_STEPS = 32  # that are timed together there: between two draws a run makes some hundred without a word to the host
 COLUMNS = {
     "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
     "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",

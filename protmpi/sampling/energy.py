@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
@@ -56,6 +57,10 @@ class Regulariser:
 
 def full_gradient(energy: Energy, regulariser: Regulariser, w: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (W, 1), float64, and gradients (W, P) at w of the mean over all samples, the regulariser included."""
-    everything = np.tile(np.arange(energy.train_size), (len(w), 1))
+    everything: np.ndarray | Tensor
+    if w.is_cuda and energy.on_device:
+        everything = torch.arange(energy.train_size, device=w.device).expand(len(w), -1)
+    else:
+        everything = np.tile(np.arange(energy.train_size), (len(w), 1))
     cost, gradient = energy.gradient(w, everything)
     return cost.double().unsqueeze(1) + regulariser.energy(w), regulariser.add_gradient(gradient, w)

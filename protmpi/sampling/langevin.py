@@ -78,7 +78,8 @@ class LangevinBlock(Block[State]):
     def _minibatches(self, count: int) -> np.ndarray:
         """Samples (count, W, B) of the next gradients. A replay does not come by the check of the energy, this does."""
         self.energy.check()
-        return np.stack([self._minibatch("minibatch", None) for _ in range(count)])
+        drawn = self.streams.integers("minibatch", self.energy.train_size, (count, self.config.batch))
+        return np.ascontiguousarray(drawn.swapaxes(0, 1))
 
     def initialise(self) -> None:
         """Estimate s² at the starting weights, set the masses, draw the momenta."""

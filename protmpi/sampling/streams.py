@@ -83,8 +83,10 @@ class Streams:
             stream.standard_normal(dtype=dtype, out=row)
         return torch.from_numpy(out).to(like.device)
 
-    def integers(self, purpose: str, high: int, size: int, rows: Sequence[int] | None = None) -> np.ndarray:
-        """Integers in [0, high), shape (len(rows), size)."""
+    def integers(
+        self, purpose: str, high: int, size: int | tuple[int, ...], rows: Sequence[int] | None = None
+    ) -> np.ndarray:
+        """Integers in [0, high), shape (len(rows), *size)."""
         return np.stack([stream.integers(high, size=size) for stream in self._of(purpose, rows)])
 
     def uniform(self, purpose: str, row: int) -> float:
