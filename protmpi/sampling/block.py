@@ -156,9 +156,10 @@ class Block(ABC, Generic[S]):
         """A mini-batch gradient with fresh samples of the stream `purpose`."""
         return self.energy.gradient(w, self._minibatch(purpose, rows))[1]
 
-    def _minibatch(self, purpose: str, rows: Sequence[int] | None) -> np.ndarray:
-        """Fresh samples (rows, B) of the stream `purpose`."""
-        return self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
+    def _minibatch(self, purpose: str, rows: Sequence[int] | None) -> np.ndarray | Tensor:
+        """Fresh samples (rows, B) of the stream `purpose`, on the GPU where the walkers and the energy are there."""
+        drawn = self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
+        return torch.from_numpy(drawn).to(self.start.device) if self.start.is_cuda and self.energy.on_device else drawn
 
     def _variance_samples(self, w: Tensor, rows: Sequence[int]) -> GradientSample:
         """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not touch."""
