@@ -46,11 +46,10 @@ def rows_of(
 ) -> Iterator[dict[str, Any]]:
     """The rows of one network: schemes, numbers of walkers, one rank and all. Collective."""
     task = measure.task_of(network, data, device)
-    store = measure.store(task)
     # walkers that go through the network together: one on a CPU, all on a GPU
     sizes = {count: count if device == "cuda" else 1 for count in walkers}
     gradients = {size: measure.gradient(task, size, device) for size in set(sizes.values())}
-    evaluations = {size: measure.evaluation(task, size, device) for size in gradients}
+    others = {size: (measure.evaluation(task, size, device), measure.store(task, size)) for size in gradients}
     for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
         each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
         world.barrier()
@@ -64,7 +63,7 @@ def rows_of(
             )
             each = fast / (steps * count)
         everyone, baseline = (sum(world.allgather(1.0 / seconds)) for seconds in (each, slow))
-        gradient, evaluation = gradients[sizes[count]], evaluations[sizes[count]]
+        gradient, (evaluation, store) = gradients[sizes[count]], others[sizes[count]]
         total = world.allgather(each)[0] + evaluation + store
         yield {
             "network": network, "scheme": scheme, "walkers": count, "ranks": ranks,
@@ -94,8 +93,9 @@ def cell(name: str, value: Any) -> str:
 
 
 def title(result: dict[str, Any]) -> str:
-    return (f"{result['processor']}, {result['device']}, {result['threads']} thread per rank, torch {result['torch']}, "
-            f"matrix products {result['matrix_gflops']:.0f} GFLOP/s per rank")  # fmt: skip
+    gpu = f"{result['machine'].partition(': ')[2]}, " if result["device"] == "cuda" else ""
+    return (f"{gpu}{result['processor']}, {result['threads']} thread per rank, torch {result['torch']}, "
+            f"matrix products {result['matrix_gflops']:,.0f} GFLOP/s per rank")  # fmt: skip
 
 
 def show(result: dict[str, Any]) -> None:

@@ -156,26 +156,29 @@ def evaluation(task: Folding, walkers: int, device: str) -> float:
     return (draw / run.record_every + snapshot / run.snapshot_every) / walkers
 
 
-def store(task: Folding) -> float:
-    """Seconds per step of one walker that the store takes: a chunk of draws, its snapshots, a checkpoint."""
+def store(task: Folding, walkers: int) -> float:
+    """Seconds per step of one of `walkers` walkers that the store takes: a chunk of draws, its snapshots, a checkpoint.
+
+    The walkers are a block.
+    """
     run = parse({}, "defaults").run
-    schema = Schema(1, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, (
+    schema = Schema(walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, (
         *(Variable(f"observable_{i}", "draw", "") for i in range(12)),
         Variable("parameters", "snapshot", "", dtype="float32", dims=("parameter",), shape=(task.layout.size,)),
-    ))  # fmt: skip
-    state = {name: np.random.default_rng(1).standard_normal((1, task.layout.size), dtype=np.float32)
+    ), walkers)  # fmt: skip
+    state = {name: np.random.default_rng(1).standard_normal((walkers, task.layout.size), dtype=np.float32)
              for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         writer.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
-        rows = writer.Writer(Path(folder) / "store.zarr", schema, range(1), OneRank())
+        rows = writer.Writer(Path(folder) / "store.zarr", schema, range(walkers), OneRank())
         times = []
         for commit in range(1, REPEATS + 4):
             for _ in range(run.draws_per_chunk):
-                rows.append("draw", {f"observable_{i}": np.ones(1) for i in range(12)})
+                rows.append("draw", {f"observable_{i}": np.ones(walkers) for i in range(12)})
             for _ in range(schema.snapshots_per_chunk):
                 rows.append("snapshot", {"parameters": state["position"]})
             began = time.perf_counter()
             rows.commit(commit * run.draws_per_chunk * run.record_every, state)
             times.append(time.perf_counter() - began)
     # the first three make the checkpoints
-    return statistics.median(times[3:]) / (run.draws_per_chunk * run.record_every)
+    return statistics.median(times[3:]) / (run.draws_per_chunk * run.record_every * walkers)

@@ -19,8 +19,9 @@ WORTH = 1.05  # a block twice as large must be at least this much faster
 def block_size(config: Config, task: Task, ranks: int) -> int:
     """`run.walkers_per_block`; with "auto" 1 on a CPU, on a GPU what is fastest, with a block at least for every rank.
 
-    The last bits of a sum may depend on how many walkers are summed together. On a CPU, where little is gained, a run
-    gives the same bits on any number of ranks; on a GPU it keeps the size that it began with.
+    The last bits of a sum may depend on how many walkers are summed together, and a chunk of the store holds a block.
+    On a CPU, where little is gained, a run gives the same bits on any number of ranks; on a GPU it keeps the size that
+    it began with.
     """
     asked, store = config.run.walkers_per_block, config.execution.store
     if asked != "auto":
@@ -28,7 +29,7 @@ def block_size(config: Config, task: Task, ranks: int) -> int:
     if task.device.type == "cpu":
         return 1
     if store.exists():
-        return int(Store(store).attributes["walkers_per_block"])
+        return Store(store).schema.walkers_per_block
     return fastest(task, config.sampler.batch, max(1, config.walkers // ranks))
 
 

@@ -115,7 +115,8 @@ class Plan:
             Variable("parameters", "snapshot", "flat parameter vector, see attribute `parameter_layout`",
                      dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
         )  # fmt: skip
-        return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables)
+        return Schema(self.walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, variables,
+                      self.walkers_per_block)  # fmt: skip
 
     @property
     def _unit(self) -> str:
@@ -214,7 +215,6 @@ class Plan:
             "config": self.config.model_dump(mode="json"),
             "identity": self.identity,
             "burn_in": self.config.burn_in,
-            "walkers_per_block": self.walkers_per_block,
             "parameter_layout": self.task.layout.to_json(),
             "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
             "hosts": hosts,

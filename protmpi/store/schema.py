@@ -56,6 +56,8 @@ class Schema:
     snapshot_every: int
     draws_per_chunk: int
     variables: tuple[Variable, ...]
+    walkers_per_block: int = 1
+    """Walkers that one rank advances together, whatever the number of ranks."""
 
     @property
     def draws(self) -> int:
@@ -84,8 +86,15 @@ class Schema:
         return (self.walkers, self.length(variable.axis), *variable.shape)
 
     def chunk_shape(self, variable: Variable) -> tuple[int, ...]:
-        """One walker x one flush, so that every chunk has exactly one writer."""
-        return (1, self.rows_per_chunk(variable.axis), *variable.shape)
+        """One flush of draws of a block, or of snapshots of a walker: every chunk has exactly one writer.
+
+        Draws are small and many: a file for each number of each walker would take longer than its steps on a GPU.
+        Snapshots are large, and whoever reads them reads one walker at a time.
+        """
+        return (self._walkers_per_chunk(variable), self.rows_per_chunk(variable.axis), *variable.shape)
+
+    def _walkers_per_chunk(self, variable: Variable) -> int:
+        return min(self.walkers, self.walkers_per_block) if variable.axis == "draw" else 1
 
     def bytes(self) -> int:
         """Size of the recorded arrays before compression."""
@@ -93,7 +102,10 @@ class Schema:
 
     def files(self) -> int:
         """Number of chunk files of a finished run."""
-        return self.walkers * sum(-(-self.length(v.axis) // self.rows_per_chunk(v.axis)) for v in self.variables)
+        return sum(
+            -(-self.walkers // self._walkers_per_chunk(v)) * -(-self.length(v.axis) // self.rows_per_chunk(v.axis))
+            for v in self.variables
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -106,7 +118,8 @@ class Schema:
         except ValidationError as error:
             first = error.errors()[0]
             raise StoreError(f"layout: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        sizes = (found.walkers, found.steps, found.record_every, found.snapshot_every, found.draws_per_chunk)
+        sizes = (found.walkers, found.steps, found.record_every, found.snapshot_every, found.draws_per_chunk,
+                 found.walkers_per_block)  # fmt: skip
         if not all(1 <= size < 2**48 for size in sizes) or len(found.variables) > MOST_VARIABLES:
             raise StoreError("layout: a size is out of range")
         for v in found.variables:

@@ -1,16 +1,18 @@
-"""The table of the README is that of the JSON beside the documentation."""
+"""The tables of the README are those of the JSON beside the documentation."""
 
 from __future__ import annotations
 
 import json
 
-from bench.readme import README, readme
+import pytest
 
-JSON = README.parent / "docs" / "bench-cpu.json"
+from bench.readme import README, RESULTS, readme
 
 
-def test_the_readme_has_the_table_of_the_json() -> None:
-    text, result = README.read_text(), json.loads(JSON.read_text())
-    assert readme(text, result) == text
-    result["rows"][0]["baseline_ratio"] *= 2.0
-    assert readme(text, result) != text
+@pytest.mark.parametrize("changed", range(len(RESULTS)))
+def test_the_readme_has_the_tables_of_the_json(changed: int) -> None:
+    text = README.read_text()
+    results = [json.loads((README.parent / "docs" / name).read_text()) for name in RESULTS]
+    assert readme(text, results) == text
+    results[changed]["rows"][0]["baseline_ratio"] *= 2.0
+    assert readme(text, results) != text

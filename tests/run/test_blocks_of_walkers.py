@@ -48,7 +48,26 @@ def test_the_size_of_a_block_changes_no_bit_of_a_transformer_on_a_cpu(
     found = {size: digest(protmpi, config, tmp_path / f"{size}.zarr", "--set", f"run.walkers_per_block={size}")
              for size in (1, 3)}  # fmt: skip
     assert len(set(found.values())) == 1
-    assert Store(tmp_path / "3.zarr").attributes["walkers_per_block"] == 3
+    store = Store(tmp_path / "3.zarr")
+    assert store.schema.walkers_per_block == 3
+    files = {name: len(list((store.path / name / "c").glob("*/0*"))) for name in ("energy", "parameters")}
+    assert files == {"energy": -(-store.schema.walkers // 3), "parameters": store.schema.walkers}
+
+
+def test_a_store_keeps_the_size_of_its_blocks(protmpi: Command, tmp_path: Path, small_data_file: Path) -> None:
+    """In pieces and on other ranks: a chunk has one writer."""
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG.format(data=small_data_file, folder=tmp_path, scheme="single"))
+    twos = ("--set", "run.walkers_per_block=2")
+    whole = digest(protmpi, config, tmp_path / "whole.zarr", *twos)
+    pieces = tmp_path / "pieces.zarr"
+    half = Store(tmp_path / "whole.zarr").schema.steps // 2
+    digest(protmpi, config, pieces, *twos, "--set", f"run.steps={half}")
+    refused = protmpi("run", config, "--store", pieces, "--set", "run.walkers_per_block=1")
+    assert refused.returncode == 2
+    assert "run.walkers_per_block 2 -> 1" in " ".join(refused.stderr.split())
+    assert digest(protmpi, config, pieces, *twos, ranks=2) == whole
+    assert protmpi("verify", pieces).returncode == 0
 
 
 def test_auto_takes_walkers_one_by_one_on_a_cpu() -> None:
