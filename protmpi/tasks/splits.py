@@ -12,7 +12,7 @@ from torch import Tensor
 from protmpi.models.layers import Dropout
 
 SPLITS = ("train", "val", "test")
-CACHE = 400_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
+CACHE = 800_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
 MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
 
 
