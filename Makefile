@@ -89,9 +89,10 @@ YARDSTICK = runs/yardstick
 yardstick: setup
 	.venv/bin/protmpi data make configs/yardstick.toml
 	for network in transformer-1-26 pooling-64-320; do \
-	  { .venv/bin/protmpi run configs/yardstick.toml --set model.name=$$network --store $(YARDSTICK)/$$network.zarr & \
-	    .venv/bin/protmpi run configs/yardstick-hmc.toml --set model.name=$$network \
-	      --store $(YARDSTICK)/$$network-hmc.zarr && wait; } && \
+	  test $$network = pooling-64-320 && t=1e-3,1.5e-3,2e-3 || t=1e-3,2e-3,3e-3; \
+	  set -- --set model.name=$$network --set "sampler.temperatures=[$$t]"; \
+	  { .venv/bin/protmpi run configs/yardstick.toml "$$@" --store $(YARDSTICK)/$$network.zarr & \
+	    .venv/bin/protmpi run configs/yardstick-hmc.toml "$$@" --store $(YARDSTICK)/$$network-hmc.zarr && wait; } && \
 	  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$$network.zarr $(YARDSTICK)/$$network-hmc.zarr || exit 1; \
 	done
 

@@ -43,8 +43,8 @@ class Tensorfloat(TorchDispatchMode):
 
 
 def cut(x: Tensor) -> Tensor:
-    """x to ten bits of mantissa."""
-    return x.view(torch.int32).bitwise_and(KEPT).view(torch.float32)
+    """x to ten bits of mantissa; products in float64 stay what they are."""
+    return x if x.dtype != torch.float32 else x.view(torch.int32).bitwise_and(KEPT).view(torch.float32)
 
 
 Mode = AbstractContextManager[Any]
