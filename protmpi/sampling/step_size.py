@@ -91,7 +91,7 @@ class Search:
     def freeze(self) -> None:
         """The burn-in is over."""
         if self.stage < 3:
-            self.stage, self.rho = 4, self.low or self.rho
+            self.stage, self.rho, self.means = 4, self.low or self.rho, []
 
     def limit(self) -> None:
         """Keep rho below what the correlation of the noise allows, in the climb below AHEAD times that."""

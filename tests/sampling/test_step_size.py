@@ -119,5 +119,7 @@ def test_a_short_burn_in_says_that_rho_was_not_compared() -> None:
     search = Search(20_000, TICK, TOLERANCE, largest=0.3, spread=0.01)
     for step in range(TICK, 10_000, TICK):
         search.tell(step, 1.0 + 0.4 * search.rho + 0.016 * random.standard_normal(), 1.5)
+    assert search.comparing
+    whole = search.low
     search.freeze()
-    assert search.stage == 4
+    assert (search.stage, search.rho, search.comparing) == (4, whole, False)
