@@ -20,7 +20,7 @@ from protmpi.sections import PUBLISHED_NETWORKS
 
 PASSES = 10
 KINDS = {
-    "matrix products": ("bmm", "baddbmm", "mm", "addmm", "matmul"),
+    "matrix products": ("bmm", "baddbmm", "baddbmm_", "mm", "addmm"),
     "softmax": ("_softmax", "_softmax_backward_data", "_log_softmax"),
     "layer norm": ("native_layer_norm_backward", "rsqrt_", "mean"),
     "choice of rows": ("index_select", "gather", "index_add_", "_index_put_impl_", "index"),

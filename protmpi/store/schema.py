@@ -91,10 +91,13 @@ class Schema:
         Draws are small and many: a file for each number of each walker would take longer than its steps on a GPU.
         Snapshots are large, and whoever reads them reads one walker at a time.
         """
-        return (self._walkers_per_chunk(variable), self.rows_per_chunk(variable.axis), *variable.shape)
+        together = self.walkers_per_chunk if variable.axis == "draw" else 1
+        return (together, self.rows_per_chunk(variable.axis), *variable.shape)
 
-    def _walkers_per_chunk(self, variable: Variable) -> int:
-        return min(self.walkers, self.walkers_per_block) if variable.axis == "draw" else 1
+    @property
+    def walkers_per_chunk(self) -> int:
+        """Of draws, and of checkpoints."""
+        return min(self.walkers, self.walkers_per_block)
 
     def bytes(self) -> int:
         """Size of the recorded arrays before compression."""
@@ -102,10 +105,8 @@ class Schema:
 
     def files(self) -> int:
         """Number of chunk files of a finished run."""
-        return sum(
-            -(-self.walkers // self._walkers_per_chunk(v)) * -(-self.length(v.axis) // self.rows_per_chunk(v.axis))
-            for v in self.variables
-        )
+        whole = ((self.array_shape(v), self.chunk_shape(v)) for v in self.variables)
+        return sum(-(-shape[0] // chunk[0]) * -(-shape[1] // chunk[1]) for shape, chunk in whole)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

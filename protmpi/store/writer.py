@@ -272,7 +272,7 @@ class Writer:
             self._group.create_array(
                 f"{name}/{key}",
                 shape=(self.schema.walkers, *values.shape[1:]),
-                chunks=(min(self.schema.walkers, self.schema.walkers_per_block), *values.shape[1:]),
+                chunks=(self.schema.walkers_per_chunk, *values.shape[1:]),
                 dtype=values.dtype,
                 fill_value=0,
                 overwrite=True,

@@ -20,7 +20,7 @@ from protmpi.models.feedforward import Feedforward
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
 from protmpi.store.schema import Constant, Variable
-from protmpi.tasks.splits import MEMORY, SPLITS, Splits
+from protmpi.tasks.splits import SPLITS, Splits
 
 CHUNK = 4_096  # vectors that go through the network together on a CPU: the arrays of a chunk fit the caches
 
@@ -91,7 +91,7 @@ class KSpin(Splits):
         walkers, batch = indices.shape
         data, where = self.sets["train"], torch.as_tensor(indices, device=self.device)
         energies, gradients = [], []
-        for chosen in where.split(self._at_a_time(walkers), 1):
+        for chosen in where.split(self._vectors(walkers), 1):
             self.check()
             x = data.x.index_select(0, chosen.flatten()).view(walkers, chosen.shape[1], -1)
             logits, pullback = self.network.forward(w, x, drop)
@@ -107,7 +107,7 @@ class KSpin(Splits):
         """Full-batch cost and error (W,) on a split; sums over vectors in float64."""
         data = self.sets[split]
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
-        size = self._at_a_time(len(w))
+        size = self._vectors(len(w))
         for x, classes in zip(data.x.split(size), data.classes.split(size), strict=True):
             self.check()
             logits, _ = self.network.forward(w, x.expand(len(w), -1, -1))
@@ -118,9 +118,9 @@ class KSpin(Splits):
         # a network whose weights are not finite guesses nothing: argmax of NaN would still name a class
         return energy, np.where(np.isfinite(energy), error, np.nan)
 
-    def _at_a_time(self, walkers: int) -> int:
-        """Vectors that the device takes well in one pass."""
-        return max(1, MEMORY // (walkers * max(self.network.sizes))) if self.device.type == "cuda" else CHUNK
+    def _vectors(self, walkers: int) -> int:
+        """How many vectors go through the network together."""
+        return self._at_a_time(walkers, max(self.network.sizes)) if self.device.type == "cuda" else CHUNK
 
     def constants(self) -> list[Constant]:
         return []

@@ -41,6 +41,10 @@ class Splits(ABC):
         test_energy, test_error = self.evaluate(w, "test")
         return {"test_energy": test_energy, "test_error": test_error}
 
+    def _at_a_time(self, walkers: int, width: int) -> int:
+        """Samples that the device takes well in one pass, with `width` numbers of each in the widest array."""
+        return max(1, (MEMORY if self.device.type == "cuda" else CACHE) // (walkers * width))
+
 
 class Grouped(Splits):
     """Walkers go through the network in groups: one by one in the cache of a CPU, all together on a GPU."""
@@ -69,7 +73,3 @@ class Grouped(Splits):
         """The groups of w (W, P)."""
         size = len(w) if w.is_cuda else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]
-
-    def _at_a_time(self, walkers: int, width: int) -> int:
-        """Samples that the device takes well in one pass, with `width` numbers of each in the widest array."""
-        return max(1, (MEMORY if self.device.type == "cuda" else CACHE) // (walkers * width))
