@@ -21,7 +21,6 @@ from protmpi.sections import PUBLISHED_NETWORKS
 
 SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
 Device = Literal["auto", "cpu", "cuda"]
-GPU_STEPS = 32  # that are timed together there: between two draws a run makes some hundred without a word to the host
 COLUMNS = {
     "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
     "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",
@@ -49,13 +48,13 @@ def rows_of(
     # walkers that go through the network together: one on a CPU, all on a GPU
     sizes = {count: count if device == "cuda" else 1 for count in walkers}
     gradients = {size: measure.gradient(task, size, device) for size in set(sizes.values())}
-    others = {size: (measure.evaluation(task, size, device), measure.store(task, size)) for size in gradients}
+    others = {size: (measure.evaluation(task, size, device), measure.store(task, size, device)) for size in gradients}
     for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
         each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
         world.barrier()
         if world.rank < ranks:
             block = measure.product_block(task, count, scheme, device)
-            steps = GPU_STEPS if device == "cuda" else max(1, 16 // count)
+            steps = measure.GPU_STEPS if device == "cuda" else max(1, 16 // count)
             fast, slow = measure.medians(
                 lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
                 measure.baseline_step(task, data, device),

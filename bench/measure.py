@@ -34,8 +34,10 @@ from protmpi.tasks.folding import Folding
 LENGTH, MASK_PROBABILITY, SPLIT = 86, 0.15, (1_000, 1_000, 13_000)  # the published sizes
 BATCH, TEMPERATURE, RHO = 64, 1e-4, 1e-4
 REPEATS = 5
+OBSERVABLES = 40  # numbers of a walker in a draw, at least as many as any task has
 SHORTEST = 0.3  # seconds that a repetition takes at least
 NEVER = 10**9
+GPU_STEPS = 32  # that are timed together there: between two draws a run makes some hundred without a word to the host
 IN_PLACE = {torch.ops.aten.baddbmm_: lambda added, a, b, **_: bmm_flop(a, b)}  # torch counts it as nothing
 Scheme = Literal["single", "double"]
 
@@ -157,29 +159,44 @@ def evaluation(task: Folding, walkers: int, device: str) -> float:
     return (draw / run.record_every + snapshot / run.snapshot_every) / walkers
 
 
-def store(task: Folding, walkers: int) -> float:
-    """Seconds per step of one of `walkers` walkers that the store takes: a chunk of draws, its snapshots, a checkpoint.
+def store(task: Folding, walkers: int, device: str) -> float:
+    """Seconds per step of one of `walkers` walkers that the store takes while they go on. The walkers are a block."""
+    block, steps = product_block(task, walkers, "single", device), GPU_STEPS if device == "cuda" else 1
 
-    The walkers are a block.
-    """
+    def work() -> None:
+        block.explore(steps)
+        _synchronise(device)
+
+    (alone,) = medians(work, device=device)
     run = parse({}, "defaults").run
+    return commit(block.checkpoint, work, alone) / (run.draws_per_chunk * run.record_every * walkers)
+
+
+def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], object], alone: float) -> float:
+    """Median seconds that `work`, which takes `alone` seconds without, loses by a commit that is written beside it.
+
+    A chunk of draws and its snapshots at the default cadence, and a checkpoint (walkers, ...) with the `position`.
+    """
+    run, (walkers, size) = parse({}, "defaults").run, checkpoint()["position"].shape
     schema = Schema(walkers, run.steps, run.record_every, run.snapshot_every, run.draws_per_chunk, (
-        *(Variable(f"observable_{i}", "draw", "") for i in range(12)),
-        Variable("parameters", "snapshot", "", dtype="float32", dims=("parameter",), shape=(task.layout.size,)),
+        *(Variable(f"observable_{i}", "draw", "") for i in range(OBSERVABLES)),
+        Variable("parameters", "snapshot", "", dtype="float32", dims=("parameter",), shape=(size,)),
     ), walkers)  # fmt: skip
-    state = {name: np.random.default_rng(1).standard_normal((walkers, task.layout.size), dtype=np.float32)
-             for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         writer.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
         rows = writer.Writer(Path(folder) / "store.zarr", schema, range(walkers), OneRank())
         times = []
-        for commit in range(1, REPEATS + 4):
+        for number in range(1, REPEATS + 4):
             for _ in range(run.draws_per_chunk):
-                rows.append("draw", {f"observable_{i}": np.ones(walkers) for i in range(12)})
+                rows.append("draw", {f"observable_{i}": np.ones(walkers) for i in range(OBSERVABLES)})
             for _ in range(schema.snapshots_per_chunk):
-                rows.append("snapshot", {"parameters": state["position"]})
-            began = time.perf_counter()
-            rows.commit(commit * run.draws_per_chunk * run.record_every, state)
-            times.append(time.perf_counter() - began)
+                rows.append("snapshot", {"parameters": checkpoint()["position"]})
+            began, works = time.perf_counter(), 0
+            rows.hand_over(number * run.draws_per_chunk * run.record_every, checkpoint())
+            while not rows.written():
+                work()
+                works += 1
+            rows.publish()
+            times.append(time.perf_counter() - began - works * alone)
     # the first three make the checkpoints
-    return statistics.median(times[3:]) / (run.draws_per_chunk * run.record_every * walkers)
+    return statistics.median(times[3:])

@@ -41,7 +41,7 @@ class Stop:
     ) -> None:
         self.world = world
         self.received: str | None = None
-        self.commit_seconds = 0.0  # of the longest commit so far
+        self.commit_seconds = 0.0  # of the longest commit so far, which the run tells
         self._since = 0.0  # when it was received
         self._told = self._trying = False
         self._pace, self._steps, self._seconds = 1, 1, 0.0  # steps of an attempt; of the last one, and its time
@@ -88,20 +88,25 @@ class Stop:
             self._trying, self._seconds = False, time.monotonic() - began
 
     def requested(self) -> str | None:
-        """What stopped the last attempt on any rank, None if all completed theirs. Collective.
+        """What stopped the last attempt on any rank, None if all completed theirs. Collective."""
+        return self.agree()[0]
+
+    def agree(self, ready: bool = True) -> tuple[str | None, bool]:
+        """What stopped the last attempt on any rank, None if all completed theirs; whether all are ready. Collective.
 
         A rank that waits here still hears signals, and those that work are told of them.
         """
         self.world.meet(self.listen)
         age = time.monotonic() - self._since
-        reports = self.world.allgather((self.received, age, self._seconds / self._steps))
-        self._pace = max(1, int(PIECE / max(1e-9, *(seconds for _, _, seconds in reports))))
-        first = max(((age, reason) for reason, age, _ in reports if reason), default=None)
+        reports = self.world.allgather((self.received, age, self._seconds / self._steps, ready))
+        self._pace = max(1, int(PIECE / max(1e-9, *(seconds for _, _, seconds, _ in reports))))
+        all_ready = all(ready for *_, ready in reports)
+        first = max(((age, reason) for reason, age, *_ in reports if reason), default=None)
         if first is None:
-            return None
+            return None, all_ready
         self._since = time.monotonic() - first[0]
-        return first[1]
+        return first[1], all_ready
 
-    def latency(self) -> float:
-        """Seconds since the first signal, once it is known to all."""
-        return time.monotonic() - self._since
+    def remark(self, reason: str) -> dict[str, object]:
+        """What a commit record keeps of a stop: why, and how many seconds after the first signal."""
+        return {"stop": {"reason": reason, "seconds": time.monotonic() - self._since}}

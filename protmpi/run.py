@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -52,26 +51,31 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     findings = doctor.essentials(places)
     display.start(plan, places, findings)
     doctor.require(findings)
-    with one_writer(plan, [place.to_json() for place in places], world, display) as lock:
-        return sample(plan, blocks, binding.device, world, lock, stop, display)
+    with (
+        one_writer(plan, [place.to_json() for place in places], world, display) as lock,
+        Writer(wanted.store, plan.schema, plan.walkers_of(blocks), world, lock) as store,
+    ):
+        return sample(plan, Ensemble(plan, blocks, binding.device), store, world, stop, display)
 
 
-def sample(plan: Plan, blocks: range, device: str, world: World, lock: Lock, stop: Stop, display: Display) -> bool:
+def sample(plan: Plan, ensemble: Ensemble, store: Writer, world: World, stop: Stop, display: Display) -> bool:
     """Explore, exchange, record and commit until `run.steps`, or until a signal. Collective."""
     config = plan.config
-    ensemble = Ensemble(plan, blocks, device)
     tempering = Tempering(plan)
-    store = Writer(config.execution.store, plan.schema, ensemble.walkers, world, lock)
     together(world, lambda: resume(ensemble, tempering, config))
     display.begin(ensemble.step, config.run.steps)
     plan.task.check = stop.check
     while ensemble.step < config.run.steps:
         ensemble.keep()
         rows = stop.attempt(partial(advance, ensemble, tempering), steps_to_draw(ensemble.step, config))
-        if reason := stop.requested():
+        reason, written = stop.agree(store.written())
+        if written:
+            store.publish()
+            stop.commit_seconds = store.longest
+        if reason:
             step, state = ensemble.last_good()
             if step:
-                commit(store, step, state, tempering, stop, reason)
+                store.commit(step, {**state, **tempering.checkpoint(store.walkers)}, partial(stop.remark, reason))
             display.stopped(reason, step)
             return False
         quarantine(ensemble, store, world, display)
@@ -80,8 +84,9 @@ def sample(plan: Plan, blocks: range, device: str, world: World, lock: Lock, sto
         if tempering.due(ensemble.step):
             tempering.sweep(ensemble, world)
         if store.chunk_is_full() or ensemble.step == config.run.steps:
-            commit(store, ensemble.step, ensemble.checkpoint(), tempering, stop)
+            store.hand_over(ensemble.step, {**ensemble.checkpoint(), **tempering.checkpoint(store.walkers)})
         display.advance(ensemble.step)
+    store.publish()
     display.finish(config.execution.store)
     return True
 
@@ -104,14 +109,6 @@ def advance(ensemble: Ensemble, tempering: Tempering, steps: int) -> dict[Axis, 
     return rows
 
 
-def commit(store: Writer, step: int, state: Row, tempering: Tempering, stop: Stop, reason: str = "") -> None:
-    """Commit what was recorded, with what is needed to go on from `step`; why the run stops there, if it does."""
-    began = time.monotonic()
-    store.commit(step, {**state, **tempering.checkpoint(store.walkers)},
-                 lambda: {"stop": {"reason": reason, "seconds": stop.latency()}} if reason else {})  # fmt: skip
-    stop.commit_seconds = max(stop.commit_seconds, time.monotonic() - began)
-
-
 def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display) -> None:
     """Set aside and name the walkers that are no longer finite; the others go on."""
     known = {loss["walker"] for loss in store.lost}
@@ -122,6 +119,7 @@ def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display
         display.quarantined(loss, store.path / "quarantine" / f"walker-{loss.walker}.h5")
     config = ensemble.plan.config
     if fresh and len(store.lost) > config.run.max_lost * ensemble.plan.walkers:
+        store.publish()
         raise SamplingError(f"{len(store.lost)} of {ensemble.plan.walkers} walkers are lost by step {ensemble.step}, "
                             f"more than run.max_lost = {config.run.max_lost:g} allows; walker {fresh[-1].walker}: "
                             f"{fresh[-1].reason}; take a smaller sampler.rho and a fresh --store")  # fmt: skip

@@ -16,7 +16,7 @@ from protmpi.sampling.constrained import dot
 from protmpi.sampling.noise import collective_excess, noise_samples, noise_share
 from protmpi.sampling.pseudo_langevin import State
 from protmpi.sampling.replay import Record, RecordedSteps, cuda_graph
-from protmpi.sampling.step_size import Search
+from protmpi.sampling.step_size import FROZEN, Search
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
@@ -223,8 +223,10 @@ class LangevinBlock(Block[State]):
         return "nothing: every array is finite"
 
     def finite(self) -> np.ndarray:
+        """A walker on trial counts as finite: its search for rho calls it back at the next look."""
         total = self.position.sum(1, dtype=torch.float64) + self.state.momentum.sum(1, dtype=torch.float64)
-        return np.asarray(torch.isfinite(total).cpu().numpy())
+        on_trial = [search.stage < FROZEN for search in self._searches] or [False]
+        return np.asarray(torch.isfinite(total).cpu().numpy()) | np.array(on_trial)
 
     def _kinetic_energies(self) -> Tensor:
         """p²/M of every parameter, (W, P) float64."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FIRST = 1e-4  # small enough for every network here at every temperature of interest
+FIRST = 1e-4  # where it is too large a walker may be lost within a look, and is called back
 FACTOR, NARROW = 4.0, 1.5
 TICKS = 40  # looks at the kinetic temperature in a window, half a memory time of the momenta apart
 SETTLE = 10  # looks that a fresh rho is given before they count
@@ -35,6 +35,7 @@ LIMIT = 3.0  # standard errors
 AHEAD = 10.0  # of what the correlation of the noise allows, that the climb may take
 UNSURE = 1.25  # what that allows is known to about this factor
 
+FROZEN = 3  # the first stage in which a walker is no longer on trial
 STAGES = ("climb", "at rho", "at half the step", "frozen", "frozen before it was compared")
 
 
@@ -90,7 +91,7 @@ class Search:
 
     def freeze(self) -> None:
         """The burn-in is over."""
-        if self.stage < 3:
+        if self.stage < FROZEN:
             self.stage, self.rho, self.means = 4, self.low or self.rho, []
 
     def limit(self) -> None:
@@ -145,7 +146,7 @@ class Search:
         shift, error = _shift(np.array(self.means))
         if shift <= LIMIT * error:
             self.means = []
-            self._begin(step, 3, self.low)
+            self._begin(step, FROZEN, self.low)
         else:  # the shift from rho to rho/4 is three quarters of that from rho to zero
             self._begin_comparison(step, self.low * min(1.0, 0.75 * LIMIT * error / shift))
 

@@ -1,4 +1,7 @@
-"""Creates a store, appends the rows of one rank's walkers, commits them together with a checkpoint."""
+"""Creates a store, appends the rows of one rank's walkers, commits them together with a checkpoint.
+
+A thread writes the files of a commit while the walkers go on; all ranks publish it together once everyone has written.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import zarr
@@ -120,10 +124,17 @@ def _missing(dtype: str) -> float | int:
     return float("nan") if np.dtype(dtype).kind == "f" else -1 if np.dtype(dtype).kind == "i" else 0
 
 
+class Written(NamedTuple):
+    """What a rank has written for one commit: its checksums of the rows that came, and of the checkpoint."""
+
+    pieces: list[list[Any]]
+    state: list[list[Any]]
+
+
 class Writer:
     """Appends rows for the walkers `walkers` (a contiguous range of global indices) of one rank.
 
-    Rows are held in memory until `commit`, which all ranks call together.
+    Rows are held in memory until `hand_over` or `commit`, which all ranks call together.
     """
 
     def __init__(self, path: Path, schema: Schema, walkers: range, ranks: Ranks, lock: StoreLock | None = None) -> None:
@@ -133,14 +144,26 @@ class Writer:
         last = commit.last_record(path)
         self._commits = last["commit"] + 1 if last else 0
         self._seconds = last["seconds"] if last else 0.0
-        self._committed: dict[Axis, int] = {
+        self._rows: dict[Axis, int] = {
             "draw": last["draws"] if last else 0,
             "snapshot": last["snapshots"] if last else 0,
         }
+        """Rows that are committed or handed over."""
         self._pending: dict[str, list[np.ndarray]] = {v.name: [] for v in schema.variables}
         self.lost: list[dict[str, Any]] = list(last.get("lost", [])) if last else []
         """Walkers that were lost so far: walker, step and reason of each, the same on every rank."""
+        self._thread = ThreadPoolExecutor(1, "store")
+        self._writing: tuple[dict[str, Any], Future[Written]] | None = None
         self._since = time.monotonic()
+        self.longest = 0.0
+        """Seconds from hand-over to publication, of the commit that took longest."""
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is written any more, so that the lock can be given back."""
+        self._thread.shutdown()
 
     def append(self, axis: Axis, row: Row) -> None:
         """Add one draw or snapshot: for every variable of the axis an array (my walkers, *shape)."""
@@ -151,41 +174,71 @@ class Writer:
     def chunk_is_full(self) -> bool:
         """Whether the draws that wait fill a chunk: the natural moment for a commit."""
         waiting = max((len(self._pending[v.name]) for v in self.schema.variables if v.axis == "draw"), default=0)
-        return waiting > 0 and (self._committed["draw"] + waiting) % self.schema.draws_per_chunk == 0
+        return waiting > 0 and (self._rows["draw"] + waiting) % self.schema.draws_per_chunk == 0
 
     def commit(self, step: int, checkpoint: Row, remarks: Callable[[], dict[str, Any]] = dict) -> None:
-        """Write what is pending and `checkpoint` (arrays (my walkers, ...)), then publish. Collective.
+        """Write what is pending and `checkpoint`, and publish. Collective. Errors as in `publish`."""
+        self.hand_over(step, checkpoint)
+        self.publish(remarks)
 
-        Chunk files are replaced atomically and hold the committed rows unchanged, so a reader, or a run that resumes
-        after a kill at any moment, finds every committed row. Raises StoreError on every rank where one of them cannot
-        write: the commits before stand. The record has `remarks()` too, asked for when all else is written.
+    def hand_over(self, step: int, checkpoint: Row) -> None:
+        """Begin to write what is pending and `checkpoint`, arrays (my walkers, ...) that nobody changes. Collective.
+
+        Returns at once; nothing of it exists for a reader before `publish`. Chunk files are replaced atomically and
+        hold the committed rows unchanged, so a reader, or a run that resumes after a kill at any moment, finds every
+        committed row.
         """
-        slot = self._commits % CHECKPOINTS
-        written = self._together(lambda: (step, *self._write_pending(slot, checkpoint)))
-        counts = [(theirs, rows) for theirs, rows, _ in written]
-        if any(count != counts[0] for count in counts):
-            raise StoreError(f"{self.path}: ranks disagree on the step and rows of a commit: {counts}")
-        states = self._together(lambda: self._write_checkpoint(slot, checkpoint))
-        for axis, rows in counts[0][1].items():
-            self._committed[axis] += rows
-        now = time.monotonic()
+        self.publish()
+        slot, now = self._commits % CHECKPOINTS, time.monotonic()
+        if self._commits < CHECKPOINTS:  # the first use of this slot
+            self._together(lambda: self._create_checkpoint(slot, checkpoint) if self.ranks.rank == 0 else None)
+        rows = {name: np.stack(pending, axis=1) for name, pending in self._pending.items() if pending}
+        for pending in self._pending.values():
+            pending.clear()
+        start = dict(self._rows)
+        for variable in self.schema.variables:
+            if variable.name in rows:
+                self._rows[variable.axis] = start[variable.axis] + rows[variable.name].shape[1]
         self._seconds, self._since = self._seconds + now - self._since, now
         record = {
             "commit": self._commits,
             "step": step,
             "checkpoint": slot,
-            "draws": self._committed["draw"],
-            "snapshots": self._committed["snapshot"],
+            "draws": self._rows["draw"],
+            "snapshots": self._rows["snapshot"],
             "seconds": self._seconds,
+            "lost": list(self.lost),
+        }
+        self._writing = record, self._thread.submit(self._write, slot, start, rows, checkpoint)
+        self._commits += 1
+
+    def written(self) -> bool:
+        """Whether this rank has written all that was handed over, or failed to."""
+        return self._writing is None or self._writing[1].done()
+
+    def publish(self, remarks: Callable[[], dict[str, Any]] = dict) -> None:
+        """Wait until all ranks have written what was handed over, if anything was, and make it a commit. Collective.
+
+        Raises StoreError on every rank where one of them cannot write: the commits before stand. The record has
+        `remarks()` too, asked for when all else is written.
+        """
+        if not self._writing:
+            return
+        (mine, writing), self._writing = self._writing, None
+        ranks = self._together(lambda: (mine["step"], mine["draws"], mine["snapshots"], writing.result()))
+        if any(each[:-1] != ranks[0][:-1] for each in ranks):
+            raise StoreError(f"{self.path}: ranks disagree on the step, draws and snapshots of a commit: "
+                             f"{[each[:-1] for each in ranks]}")  # fmt: skip
+        record = {
+            **mine,
             "time": time.time(),
             "ranks": self.ranks.size,
-            "lost": self.lost,
-            "pieces": list(itertools.chain.from_iterable(pieces for _, _, pieces in written)),
-            "state": list(itertools.chain.from_iterable(states)),
+            "pieces": list(itertools.chain.from_iterable(written.pieces for *_, written in ranks)),
+            "state": list(itertools.chain.from_iterable(written.state for *_, written in ranks)),
             **remarks(),
         }
         self._together(lambda: self._publish(record) if self.ranks.rank == 0 else None)
-        self._commits += 1
+        self.longest = max(self.longest, time.monotonic() - self._since)
 
     def _together(self, action: Callable[[], T]) -> list[T]:
         """What `action` returns on every rank. Collective. Raises StoreError on all ranks where one cannot write."""
@@ -218,26 +271,25 @@ class Writer:
         if self.lock:
             self.lock.beat()
 
-    def _write_pending(self, slot: int, checkpoint: Row) -> tuple[dict[Axis, int], list[list[Any]]]:
-        """Write the rows that wait; returns how many, and their checksums."""
-        if self._commits < CHECKPOINTS and self.ranks.rank == 0:  # the first use of this slot
-            self._create_checkpoint(f"checkpoint/{slot}", checkpoint)
+    def _write(self, slot: int, start: dict[Axis, int], rows: Row, checkpoint: Row) -> Written:
+        """Write rows (my walkers, rows, ...) that come after the `start` first ones, and the state of my walkers, and
+        force all of it to the disk."""
+        self._require_lock(self._held())
         committed = cache(lambda: Store(self.path))  # opened once, and only where a chunk is already begun
         pieces: list[list[Any]] = []
-        rows: dict[Axis, int] = {"draw": 0, "snapshot": 0}
         for variable in self.schema.variables:
-            pending = self._pending[variable.name]
-            if not pending:
-                continue
-            values = np.stack(pending, axis=1)
-            pending.clear()
-            start = self._committed[variable.axis]
-            stop = start + values.shape[1]
-            rows[variable.axis] = values.shape[1]
-            self._write_rows(variable, start, values, committed)
-            for walker, row in zip(self.walkers, values, strict=True):
-                pieces.append([variable.name, walker, start, stop, commit.sha256_of_rows(row)])
-        return rows, pieces
+            if variable.name in rows:
+                first, values = start[variable.axis], rows[variable.name]
+                self._write_rows(variable, first, values, committed)
+                pieces += ([variable.name, walker, first, first + len(row), commit.sha256_of_rows(row)]
+                           for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
+        state: list[list[Any]] = []
+        for key, values in checkpoint.items():
+            self._array(f"checkpoint/{slot}/{key}")[self.walkers.start : self.walkers.stop] = values
+            state += ([key, walker, commit.sha256_of_rows(row)]
+                      for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
+        self._files.sync()
+        return Written(pieces, state)
 
     def _array(self, name: str) -> zarr.Array:
         """An array every chunk of which is written: zarr would leave out one that is all NaN, and another NaN than the
@@ -257,20 +309,10 @@ class Writer:
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 
-    def _write_checkpoint(self, slot: int, checkpoint: Row) -> list[list[Any]]:
-        """Write the state of my walkers and force all that was written to the disk; returns the checksums."""
-        state: list[list[Any]] = []
-        for key, values in checkpoint.items():
-            self._array(f"checkpoint/{slot}/{key}")[self.walkers.start : self.walkers.stop] = values
-            state += ([key, walker, commit.sha256_of_rows(row)]
-                      for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
-        self._files.sync()
-        return state
-
-    def _create_checkpoint(self, name: str, checkpoint: Row) -> None:
+    def _create_checkpoint(self, slot: int, checkpoint: Row) -> None:
         for key, values in checkpoint.items():
             self._group.create_array(
-                f"{name}/{key}",
+                f"checkpoint/{slot}/{key}",
                 shape=(self.schema.walkers, *values.shape[1:]),
                 chunks=(self.schema.walkers_per_chunk, *values.shape[1:]),
                 dtype=values.dtype,

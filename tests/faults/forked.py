@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,7 +184,8 @@ def alone(program: Callable[[], Any]) -> Any:
 
 
 class Files:
-    """Counts the moments at which this process changes a file below `folder`, and ends at one of them.
+    """Counts the moments at which this process changes a file below `folder`, and ends at one of them: at a number, or
+    at the first with a certain word in its name.
 
     Python tells an audit hook of every such call before it is made: none can be forgotten. A moment is a name like
     "os.rename energy/c/0/0"; opening for writing is two, before it and, as "torn ...", with part of the content
@@ -192,10 +194,10 @@ class Files:
 
     CALLS = ("os.rename", "os.link", "os.remove", "os.rmdir", "os.utime", "os.truncate", "shutil.rmtree")
 
-    def __init__(self, folder: Path, end_at: int | None = None) -> None:
+    def __init__(self, folder: Path, end_at: int | str | None = None) -> None:
         self.folder, self.end_at = str(folder), end_at
         self.moments: list[str] = []
-        self._busy = False
+        self._busy, self._one = False, threading.Lock()  # the store is written by threads beside the main one
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -211,10 +213,11 @@ class Files:
             self.moment(f"torn {name}", lambda: self._tear(path))
 
     def moment(self, name: str, last_act: Callable[[], None] = lambda: None) -> None:
-        self.moments.append(name)
-        if len(self.moments) == self.end_at:
-            last_act()
-            os.kill(os.getpid(), 9)
+        with self._one:
+            self.moments.append(name)
+            if self.end_at in name if isinstance(self.end_at, str) else self.end_at == len(self.moments):
+                last_act()
+                os.kill(os.getpid(), 9)
 
     def _tear(self, path: str) -> None:
         self._busy = True

@@ -38,7 +38,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "burn-in": (*LONG, FIXED, f"sampler.adapt_until={ENDLESS}"),
     "sampling": (*LONG, FIXED, "sampler.adapt_until=1"),
     "a trajectory": (*LONG, FIXED, "sampler.kind=hmc", f"sampler.leapfrog_steps={ENDLESS}"),
-    "evaluation": (*LONG, FIXED, "run.record_every=1", "data.val=100000"),
+    "evaluation": (*LONG, FIXED, "run.steps=1000", "run.record_every=1", "data.val=100000"),
 }
 
 

@@ -19,6 +19,7 @@ from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.noise import noise_share
+from protmpi.sampling.step_size import FIRST
 from protmpi.store.reader import Store
 from protmpi.tasks.kspin import KSpin
 
@@ -153,6 +154,23 @@ def test_a_lost_walker_is_lost_again_in_the_same_step(
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: ")
     assert refused.stderr.count("\n") == 1
+
+
+def test_a_walker_on_trial_is_called_back_wherever_attempts_end(tmp_path: Path) -> None:
+    """At T = 3 the first rho leaves the sphere within a look: in attempts of one step the guard comes by meanwhile."""
+    config = load(write(tmp_path, "constrained", '"auto"', 4_000), ["sampler.temperatures=[1e-6, 3.0]"])
+    ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
+    (block,) = ensemble._blocks
+    away = 0
+    for _ in range(400):
+        ensemble.explore(1)
+        away += int((~block.position.isfinite().all(1)).sum())
+        assert block.finite().all()
+    assert away > 0
+    at_once = explored(config, 400)
+    torch.testing.assert_close(block.position, at_once.position, rtol=0, atol=0)
+    assert block.rho.squeeze(1).tolist() == at_once.rho.squeeze(1).tolist()
+    assert (block.rho.squeeze(1)[[1, 3]] < FIRST).all()
 
 
 @pytest.mark.parametrize("kind", ["unconstrained", "hmc"])

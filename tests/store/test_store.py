@@ -16,7 +16,7 @@ from protmpi.errors import StoreError
 from protmpi.store import commit, writer
 from protmpi.store.reader import Store
 from protmpi.store.schema import Constant, Schema, Variable
-from protmpi.store.writer import Writer
+from protmpi.store.writer import Writer, Written
 
 VARIABLES = (
     Variable("energy", "draw", "U", "nat"),
@@ -218,7 +218,7 @@ def test_another_process_reads_while_it_grows(tmp_path: Path) -> None:
 def test_ranks_that_disagree_on_the_rows_are_refused(tmp_path: Path) -> None:
     class OutOfStep(Alone):
         def allgather(self, item: object) -> list[object]:
-            return [item, ((5, {"draw": 2, "snapshot": 0}, []), "")]
+            return [item, ((5, 2, 0, Written([], [])), "")]
 
     made = create(tmp_path / "s.zarr")
     store = Writer(tmp_path / "s.zarr", made, range(WALKERS), OutOfStep())
