@@ -158,7 +158,7 @@ def test_a_lost_walker_is_lost_again_in_the_same_step(
 
 def test_a_walker_on_trial_is_called_back_wherever_attempts_end(tmp_path: Path) -> None:
     """At T = 3 the first rho leaves the sphere within a look: in attempts of one step the guard comes by meanwhile."""
-    config = load(write(tmp_path, "constrained", '"auto"', 4_000), ["sampler.temperatures=[1e-6, 3.0]"])
+    config = load(write(tmp_path, "constrained", '"auto"', 4_000, 6_000), ["sampler.temperatures=[1e-6, 3.0]"])
     ensemble = Ensemble(Plan.of(config, tasks.build(config), 4), range(1), "cpu")
     (block,) = ensemble._blocks
     away = 0
