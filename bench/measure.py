@@ -27,8 +27,9 @@ from protmpi.data.dataset import FoldingData
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.replay import cuda_graph
 from protmpi.sections import ModelConfig, SamplerConfig
-from protmpi.store import writer
+from protmpi.store import creation
 from protmpi.store.schema import Schema, Variable
+from protmpi.store.writer import Writer
 from protmpi.tasks.folding import Folding
 
 LENGTH, MASK_PROBABILITY, SPLIT = 86, 0.15, (1_000, 1_000, 13_000)  # the published sizes
@@ -169,7 +170,12 @@ def store(task: Folding, walkers: int, device: str) -> float:
 
     (alone,) = medians(work, device=device)
     run = parse({}, "defaults").run
-    return commit(block.checkpoint, work, alone) / (run.draws_per_chunk * run.record_every * walkers)
+    return commit(lambda: handed_over(block), work, alone) / (run.draws_per_chunk * run.record_every * walkers)
+
+
+def handed_over(block: LangevinBlock) -> dict[str, np.ndarray]:
+    """The checkpoint of a rank with this block alone: copies, for the walkers go on."""
+    return {name: values.copy() for name, values in block.checkpoint().items()}
 
 
 def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], object], alone: float) -> float:
@@ -183,8 +189,8 @@ def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], o
         Variable("parameters", "snapshot", "", dtype="float32", dims=("parameter",), shape=(size,)),
     ), walkers)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        writer.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
-        rows = writer.Writer(Path(folder) / "store.zarr", schema, range(walkers), OneRank())
+        creation.create(Path(folder) / "store.zarr", schema, [], {"config": {}})
+        rows = Writer(Path(folder) / "store.zarr", schema, range(walkers), OneRank())
         times = []
         for number in range(1, REPEATS + 4):
             for _ in range(run.draws_per_chunk):

@@ -2,7 +2,8 @@
 
     python bench/memory.py [--network transformer-4-64] [--walkers 64]
 
-Prints how much the process grew from before the walkers were made, over 2 steps and an evaluation.
+Prints how much the process grew from before the walkers were made, over 2 steps, an evaluation and commits that are
+written while the walkers go on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ def main() -> None:
     block = measure.product_block(task, asked.walkers, "single", "cpu")
     block.explore(2)
     task.draw_observables(block.position)
+    block.keep()
+    measure.commit(lambda: measure.handed_over(block), lambda: block.explore(1), 0.0)
     grown, numbers = peak() - before, block.position.numel() * 4 / 1e9
     print(f"{asked.network}, {asked.walkers} walkers: {grown:.2f} GB, {grown / numbers:.1f} arrays of walkers x P")
 

@@ -21,8 +21,7 @@ from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
 from protmpi.pilot import find_pilot
 from protmpi.plan import Plan
-from protmpi.store import commit as commits
-from protmpi.store import writer
+from protmpi.store import commit, creation
 from protmpi.store.reader import Store
 from protmpi.store.schema import Axis
 from protmpi.store.writer import Row, Writer
@@ -144,14 +143,14 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) 
     path = plan.config.execution.store
     with writing(path):
         if not path.exists():
-            writer.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
+            creation.create(path, plan.schema, plan.constants(), plan.attributes(hosts))
         found = Store(path)
         if changed := found.differing(plan.identity):
             raise StoreError(f"{path}: holds another run: {'; '.join(changed)}; choose another --store to start afresh")
         lock, taken_from = Lock.acquire(path)
-        display.tell(taken_from, *commits.pass_over(path))
+        display.tell(taken_from, *commit.pass_over(path))
         if plan.schema.steps > found.schema.steps:
-            writer.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+            creation.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
     return lock
 
 

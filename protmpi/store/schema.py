@@ -34,6 +34,11 @@ class Variable:
     shape: tuple[int, ...] = ()
     physics: bool = True  # part of the content digest; False for wall times
 
+    @property
+    def missing(self) -> float | int:
+        """What stands where nothing was written."""
+        return float("nan") if np.dtype(self.dtype).kind == "f" else -1 if np.dtype(self.dtype).kind == "i" else 0
+
 
 @dataclass(frozen=True)
 class Constant:

@@ -1,4 +1,4 @@
-"""Creates a store, appends the rows of one rank's walkers, commits them together with a checkpoint.
+"""Appends the rows of one rank's walkers, commits them together with a checkpoint.
 
 A thread writes the files of a commit while the walkers go on; all ranks publish it together once everyone has written.
 """
@@ -6,11 +6,8 @@ A thread writes the files of a commit while the walkers go on; all ranks publish
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -20,10 +17,10 @@ import numpy as np
 import zarr
 
 from protmpi.errors import StoreError
-from protmpi.store import commit, files
+from protmpi.store import commit
 from protmpi.store.files import Files
 from protmpi.store.reader import Store
-from protmpi.store.schema import CHECKPOINTS, SCHEMA, Axis, Constant, Schema, Variable
+from protmpi.store.schema import CHECKPOINTS, Axis, Schema, Variable
 
 T = TypeVar("T")
 Row = dict[str, np.ndarray]
@@ -44,84 +41,6 @@ class StoreLock(Protocol):
 
     def held(self) -> bool: ...
     def beat(self) -> None: ...
-
-
-STEP_ARRAYS: dict[Axis, str] = {"draw": "step", "snapshot": "snapshot_step"}
-"""Names of the arrays that hold the steps done at each row."""
-
-
-def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes: dict[str, Any]) -> None:
-    """Make a store with all its metadata (rank 0 only, before anyone writes). It appears at `path` in one rename."""
-    if path.exists():
-        raise StoreError(f"{path}: exists already and is not a protmpi store; choose another --store")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.mkdir()
-        folder = Files(draft)
-        sums = {constant.name: commit.sha256_of_rows(constant.values) for constant in constants}
-        group = zarr.create_group(folder, attributes={
-            "schema": SCHEMA, "layout": schema.to_json(), "constants": sums, **attributes})  # fmt: skip
-        for variable in schema.variables:
-            array = group.create_array(
-                variable.name,
-                shape=schema.array_shape(variable),
-                chunks=schema.chunk_shape(variable),
-                dtype=variable.dtype,
-                fill_value=_missing(variable.dtype),
-                dimension_names=("walker", variable.axis, *variable.dims),
-            )
-            array.attrs.update({"unit": variable.unit, "meaning": variable.meaning})
-        for constant in constants:
-            _write_constant(group, constant)
-        for axis, name in STEP_ARRAYS.items():
-            steps = schema.steps_of(axis)
-            _write_constant(group, Constant(name, (axis,), steps, f"steps done at each {axis}", "steps"))
-        _consolidate(folder)
-        (draft / commit.FOLDER).mkdir()
-        folder.sync()
-        draft.rename(path)
-        files.sync_folders([path.parent])
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def extend(path: Path, schema: Schema, attributes: dict[str, Any]) -> None:
-    """Lengthen a store for more steps (rank 0 only). Committed rows stay as they are.
-
-    The attributes come last and in one rename: until then the store is of the old length, and is lengthened again.
-    """
-    folder = Files(path)
-    group = zarr.open_group(folder, mode="r+", use_consolidated=False)
-    for variable in schema.variables:
-        group[variable.name].resize(schema.array_shape(variable))
-    for axis, name in STEP_ARRAYS.items():
-        group[name].resize((schema.length(axis),))
-        group[name][...] = schema.steps_of(axis)
-    _consolidate(folder)
-    zarr.open_group(folder, mode="r+", use_consolidated=True).attrs.update({"layout": schema.to_json(), **attributes})
-    folder.sync()
-
-
-def _write_constant(group: zarr.Group, constant: Constant) -> None:
-    array = group.create_array(
-        constant.name,
-        data=np.asarray(constant.values),
-        dimension_names=constant.dims,
-        chunks=tuple(max(1, n) for n in np.shape(constant.values)),
-    )
-    array.attrs.update({"unit": constant.unit, "meaning": constant.meaning})
-
-
-def _consolidate(folder: Files) -> None:
-    """One metadata document, so that `xarray.open_zarr` opens a store with a single read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", category=UserWarning)  # "not part of the v3 spec", and the commits folder
-        zarr.consolidate_metadata(folder)
-
-
-def _missing(dtype: str) -> float | int:
-    return float("nan") if np.dtype(dtype).kind == "f" else -1 if np.dtype(dtype).kind == "i" else 0
 
 
 class Written(NamedTuple):
@@ -303,7 +222,7 @@ class Writer:
         array, per_chunk = self._array(variable.name), self.schema.rows_per_chunk(variable.axis)
         mine, stop = slice(self.walkers.start, self.walkers.stop), start + values.shape[1]
         first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)
-        whole = np.full((len(values), last - first, *variable.shape), _missing(variable.dtype), variable.dtype)
+        whole = np.full((len(values), last - first, *variable.shape), variable.missing, variable.dtype)
         if first < start:
             whole[:, : start - first] = [committed().read_rows(variable.name, w, first, start) for w in self.walkers]
         whole[:, start - first : stop - first] = values

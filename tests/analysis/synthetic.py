@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter
 
+from protmpi.store.creation import create
 from protmpi.store.schema import Axis, Constant, Schema, Variable
-from protmpi.store.writer import Writer, create
+from protmpi.store.writer import Writer
 
 RECORD_EVERY = 100
 DRAWS_PER_SNAPSHOT = 10

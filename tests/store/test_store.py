@@ -13,7 +13,7 @@ import pytest
 import xarray
 
 from protmpi.errors import StoreError
-from protmpi.store import commit, writer
+from protmpi.store import commit, creation
 from protmpi.store.reader import Store
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.store.writer import Writer, Written
@@ -44,7 +44,7 @@ def create(path: Path, **sizes: int) -> Schema:
     made = schema(**sizes)
     temperature = Constant("temperature", ("ladder",), np.arange(1.0, 4.0), "T")
     physics = {"adapt_until": 20}
-    writer.create(path, made, [temperature], {"config": {"sampler": physics}, "identity": physics})
+    creation.create(path, made, [temperature], {"config": {"sampler": physics}, "identity": physics})
     return made
 
 
@@ -138,7 +138,7 @@ def test_resumed_writing_gives_the_same_store(tmp_path: Path, stop: int) -> None
 def test_a_finished_store_can_be_lengthened(tmp_path: Path) -> None:
     write(tmp_path / "s.zarr", last=50, steps=50)
     longer = schema(steps=100)
-    writer.extend(tmp_path / "s.zarr", longer, {})
+    creation.extend(tmp_path / "s.zarr", longer, {})
     advance(Writer(tmp_path / "s.zarr", longer, range(WALKERS), Alone()), 50, 100, set())
     assert Store(tmp_path / "s.zarr").digest() == write(tmp_path / "whole.zarr").digest()
     assert xarray.open_zarr(tmp_path / "s.zarr").sizes["draw"] == 20

@@ -10,7 +10,7 @@ import pytest
 from test_store import WALKERS, Alone, advance, create, schema, write
 
 from protmpi.errors import StoreError
-from protmpi.store import commit
+from protmpi.store import commit, creation
 from protmpi.store.reader import Store
 from protmpi.store.verify import Examination, examine, repair
 from protmpi.store.writer import Writer
@@ -60,9 +60,7 @@ def test_a_whole_store_has_no_flaw_and_nothing_to_repair(path: Path) -> None:
 def test_what_a_run_that_was_killed_leaves_behind_is_no_flaw(path: Path) -> None:
     """Rows beyond the last commit, the draft of a file, the checkpoint of the commit that never came."""
     longer = schema(steps=200)
-    from protmpi.store import writer
-
-    writer.extend(path, longer, {})
+    creation.extend(path, longer, {})
     store = Writer(path, longer, range(WALKERS), Alone())
     advance(store, 100, 120, set())
     record(path, 5).unlink()
