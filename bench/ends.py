@@ -2,22 +2,22 @@
 
     python bench/ends.py STORE FOLDER
 
-Writes FOLDER/T.h5 for every temperature: a copy of the weights file that the run started from, with the last snapshots
-at that temperature in the place of ES and OT. Where the landscape is a glass, two samplers can be compared only in
-one valley: a sampler that is wrong leaves the energies of a right one, wherever it starts.
+Writes FOLDER/T.h5 for every temperature, with the last snapshots at that temperature as ES and as OT. Where the
+landscape is a glass, two samplers can be compared only in one valley: a sampler that is wrong leaves the energies of a
+right one, wherever it starts.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from analysis import open_run
 from analysis.cells import exponent_form
+from protmpi import tasks, weights
+from protmpi.config import parse
 
 
 def main() -> None:
@@ -26,15 +26,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
     run = open_run(asked.store)
+    config = parse(run.store.config, str(asked.store))
+    task = tasks.build(config)
     ends = run.by_temperature("parameters")[:, :, -1].astype(np.float32)
+    epochs = np.zeros(len(ends), dtype=np.int64)
     asked.folder.mkdir(parents=True, exist_ok=True)
     for slot, temperature in enumerate(run.temperature):
+        here = ends[:, slot]
+        arrays: dict[str, np.ndarray] = {
+            "references/ES": here, "references/ES_epoch": epochs, "references/OT": here, "references/OT_epoch": epochs,
+        }  # fmt: skip
         path = asked.folder / f"{exponent_form(temperature)}.h5"
-        shutil.copy(run.store.config["train"]["file"], path)
-        with h5py.File(path, "r+") as file:
-            for name in ("references/ES", "references/OT"):
-                del file[name]
-                file[name] = ends[:, slot]
+        weights.write(path, config, task, arrays)
         print(path)
 
 

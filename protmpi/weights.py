@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,19 @@ def load(path: Path, config: Config, task: Task) -> Weights:
     return found
 
 
+def write(path: Path, config: Config, task: Task, arrays: dict[str, np.ndarray]) -> None:
+    """Write a weights file: what it belongs to, and arrays by name, at least those that `load` wants."""
+    notes = {"layout": json.dumps(task.layout.to_json()), "data": json.dumps(config.data.model_dump(mode="json"))}
+    _write(path, {**identity(config, task), **notes}, arrays)
+
+
 class Parts:
     """Part files `FILE.parts/init-0.h5`, one per run, each written by one rank, and the final file made of them."""
 
     def __init__(self, file: Path, config: Config, task: Task) -> None:
         self.file, self._identity = file, identity(config, task)
         self._folder = file.with_name(file.name + ".parts")
-        self._notes = {
-            "layout": json.dumps(task.layout.to_json()), "data": json.dumps(config.data.model_dump(mode="json"))
-        }  # fmt: skip
+        self._write_file = partial(write, file, config, task)
 
     def finished(self) -> bool:
         """Whether the final file is there already. Raises DataError when it comes from another configuration."""
@@ -112,7 +117,7 @@ class Parts:
             for index, run in enumerate(runs):
                 for name in CURVES:
                     arrays[f"{stage}/curves/{index}/{name}"] = run[f"curve.{name}"]
-        _write(self.file, {**self._identity, **self._notes}, arrays)
+        self._write_file(arrays)
         for part in self._folder.glob("*-*.h5"):
             part.unlink()
         self._folder.rmdir()
