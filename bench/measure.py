@@ -168,9 +168,9 @@ def store(task: Folding, walkers: int, device: str) -> float:
         block.explore(steps)
         _synchronise(device)
 
-    (alone,) = medians(work, device=device)
     run = parse({}, "defaults").run
-    return commit(lambda: handed_over(block), work, alone) / (run.draws_per_chunk * run.record_every * walkers)
+    lost = commit(lambda: handed_over(block), work)
+    return max(0.0, lost) / (run.draws_per_chunk * run.record_every * walkers)
 
 
 def handed_over(block: LangevinBlock) -> dict[str, np.ndarray]:
@@ -178,8 +178,9 @@ def handed_over(block: LangevinBlock) -> dict[str, np.ndarray]:
     return {name: values.copy() for name, values in block.checkpoint().items()}
 
 
-def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], object], alone: float) -> float:
-    """Median seconds that `work`, which takes `alone` seconds without, loses by a commit that is written beside it.
+def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], object] | None) -> float:
+    """Median seconds that a commit takes from `work` that goes on beside it, held against as much work right after it;
+    without work, all that it takes.
 
     A chunk of draws and its snapshots at the default cadence, and a checkpoint (walkers, ...) with the `position`.
     """
@@ -199,10 +200,13 @@ def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], o
                 rows.append("snapshot", {"parameters": checkpoint()["position"]})
             began, works = time.perf_counter(), 0
             rows.hand_over(number * run.draws_per_chunk * run.record_every, checkpoint())
-            while not rows.written():
+            while work and not rows.written():
                 work()
                 works += 1
             rows.publish()
-            times.append(time.perf_counter() - began - works * alone)
+            took, again = time.perf_counter() - began, time.perf_counter()
+            for _ in range(works):
+                work()  # type: ignore[misc]  # without work there are none
+            times.append(took - (time.perf_counter() - again))
     # the first three make the checkpoints
     return statistics.median(times[3:])

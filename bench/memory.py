@@ -33,7 +33,7 @@ def main() -> None:
     block.explore(2)
     task.draw_observables(block.position)
     block.keep()
-    measure.commit(lambda: measure.handed_over(block), lambda: block.explore(1), 0.0)
+    measure.commit(lambda: measure.handed_over(block), lambda: block.explore(1))
     grown, numbers = peak() - before, block.position.numel() * 4 / 1e9
     print(f"{asked.network}, {asked.walkers} walkers: {grown:.2f} GB, {grown / numbers:.1f} arrays of walkers x P")
 

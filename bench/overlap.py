@@ -9,7 +9,6 @@ is the share of the host and of the disk under the folder for temporary files ($
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 
 import numpy as np
@@ -29,17 +28,13 @@ def main() -> None:
     state = {name: random.standard_normal((asked.walkers, size), dtype=np.float32)
              for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
 
-    def work() -> float:
-        began = time.perf_counter()
+    def work() -> None:
         for _ in range(measure.GPU_STEPS):
             time.sleep(asked.ms / 1e3)
-        return time.perf_counter() - began
 
-    alone = statistics.median(work() for _ in range(measure.REPEATS))
-    waiting = measure.commit(lambda: state, lambda: time.sleep(1e-3), 0.0)
-    beside = measure.commit(lambda: state, work, alone)
+    waiting, beside = measure.commit(lambda: state, None), measure.commit(lambda: state, work)
     run = parse({}, "defaults").run
-    chunk = run.draws_per_chunk * run.record_every * alone / measure.GPU_STEPS
+    chunk = run.draws_per_chunk * run.record_every * asked.ms / 1e3
     print(f"{asked.network}, {asked.walkers} walkers, commits after {chunk:.1f} s of steps of {asked.ms:g} ms: "
           f"{waiting:.2f} s ({waiting / chunk:.1%}) if the run waits, {beside:.2f} s ({beside / chunk:.1%}) "
           "beside it")  # fmt: skip
