@@ -83,7 +83,7 @@ lint: setup
 # Hybrid Monte Carlo takes over the walkers of pseudo-Langevin, each temperature in a store of its own.
 KSPIN   = runs/kspin
 LADDER  = 1e-6 3e-6 1e-5 2e-5 3e-5
-GOES_ON = --set sampler.walkers_per_temperature=3 --set sampler.adapt_until=4 --set sampler.min_adj_step=2 --set run.steps=14
+GOES_ON = --set sampler.walkers_per_temperature=3 --set sampler.adapt_until=1600 --set sampler.min_adj_step=800 --set run.steps=5600
 kspin: setup
 	.venv/bin/protmpi train configs/kspin.toml
 	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/kspin.toml
@@ -104,7 +104,7 @@ yardstick: setup
 	.venv/bin/protmpi data make configs/yardstick.toml
 	$(call beside,transformer-1-26)
 	$(call beside,pooling-64-320,$(HOT) $(SMALL) --set sampler.adapt_until=4000 --set run.steps=16000,$(HOT) --set \
-	  sampler.adapt_until=100 --set run.steps=500)
+	  sampler.adapt_until=2500 --set run.steps=12500)
 
 # What only a machine with a GPU can show (docs/performance.md): graphs and kernels, the table, what TF32 does to <U>.
 GPU = runs/gpu

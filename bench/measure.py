@@ -26,7 +26,8 @@ from protmpi.config import parse
 from protmpi.data.dataset import FoldingData
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.replay import cuda_graph
-from protmpi.sections import ModelConfig, SamplerConfig
+from protmpi.sampling.sections import SamplerConfig
+from protmpi.sections import ModelConfig
 from protmpi.store import creation
 from protmpi.store.schema import Schema, Variable
 from protmpi.store.writer import Writer

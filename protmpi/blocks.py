@@ -30,11 +30,12 @@ def block_size(config: Config, task: Task, ranks: int) -> int:
         return 1
     if store.exists():
         return Store(store).schema.walkers_per_block
-    return fastest(task, config.sampler.batch, max(1, config.walkers // ranks))
+    batch = None if config.sampler.full_batch else config.sampler.batch
+    return fastest(task, batch, max(1, config.walkers // ranks))
 
 
-def fastest(task: Task, batch: int, most: int) -> int:
-    """The number of walkers, `most` or a half, a quarter ... of it, whose mini-batch gradients cost least each."""
+def fastest(task: Task, batch: int | None, most: int) -> int:
+    """The number of walkers, `most` or a half, a quarter ... of it, whose gradients cost least each; of all if None."""
     sizes = sorted({-(-most // 2**halvings) for halvings in range(most.bit_length())})
     best, seconds = sizes[0], _seconds_each(task, batch, sizes[0]) if most > 1 else 0.0
     for size in sizes[1:]:
@@ -45,13 +46,13 @@ def fastest(task: Task, batch: int, most: int) -> int:
     return best
 
 
-def _seconds_each(task: Task, batch: int, walkers: int) -> float:
+def _seconds_each(task: Task, batch: int | None, walkers: int) -> float:
     """Median seconds of a gradient, divided by the number of walkers that it is taken of together."""
     random = np.random.default_rng(0)
     w = torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(task.device)
     times = []
     for _ in range(REPEATS + 1):
-        indices = random.integers(task.train_size, size=(walkers, batch))
+        indices = random.integers(task.train_size, size=(walkers, batch)) if batch else None
         began = time.perf_counter()
         task.gradient(w, indices)
         if w.is_cuda:

@@ -93,7 +93,7 @@ def _member(file: Path, choice: list[tuple[str, Any]], overrides: list[str]) -> 
             changes.append(f"{key}={json.dumps(str(path.with_name(f'{path.stem}-{mark}{path.suffix}')))}")
     config = load(file, changes)
     everything = _mark(choice, FILES["execution.store"])
-    trains = set(config.sampler.start) != {"random"} and not config.train.file.exists()
+    trains = config.takes_references and not config.train.file.exists()
     member = Member(f"{file.stem}-{everything}" if everything else file.stem, file, changes, config, trains)
     data = getattr(config.data, "file", None)
     if data is not None and not data.exists():

@@ -21,15 +21,8 @@ from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_valid
 
 from protmpi.data.sections import FoldingConfig, KSpinConfig, PointsConfig, StructuresConfig
 from protmpi.errors import ConfigError
-from protmpi.sections import (
-    ExecutionConfig,
-    ModelConfig,
-    RunConfig,
-    SamplerConfig,
-    Section,
-    TemperingConfig,
-    TrainConfig,
-)
+from protmpi.sampling.sections import SamplerConfig, TemperingConfig
+from protmpi.sections import ExecutionConfig, ModelConfig, RunConfig, Section, TrainConfig
 
 TASKS: dict[str, type[Section]] = {
     "folding": FoldingConfig, "kspin": KSpinConfig, "points": PointsConfig, "structures": StructuresConfig
@@ -76,6 +69,17 @@ class Config(Section):
     def _starts_are_trained(self) -> Config:
         if not self.train.references and "OT" in self.sampler.start:
             raise ValueError('train.references: 0 leaves no over-trained weights for sampler.start = "OT"; at least 1')
+        return self
+
+    @model_validator(mode="after")
+    def _draws_follow_trajectories(self) -> Config:
+        if self.sampler.kind in ("constrained", "unconstrained"):
+            return self
+        for name in ("record_every", "steps"):
+            if (value := getattr(self.run, name)) % self.sampler.trajectory:
+                raise ValueError(
+                    f"run.{name}: {value} is no multiple of sampler.trajectory = {self.sampler.trajectory}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -133,6 +137,35 @@ class Config(Section):
         if self.tempering.kind == "simulated":
             return self.tempering.walkers
         return len(self.sampler.temperatures) * self.sampler.walkers_per_temperature
+
+    @property
+    def takes_references(self) -> bool:
+        """Whether some walker starts from reference weights."""
+        return not {"ES", "OT"}.isdisjoint(self.sampler.start)
+
+    def slot_of(self, walker: int) -> int:
+        """First temperature index of a walker: replica by replica, each a whole ladder; simulated, spread over one."""
+        slots = len(self.sampler.temperatures)
+        return walker * slots // self.walkers if self.tempering.kind == "simulated" else walker % slots
+
+    def temperature_of(self, walker: int) -> float:
+        """First temperature of a walker."""
+        return self.sampler.temperatures[self.slot_of(walker)]
+
+    def start_of(self, walker: int) -> tuple[str, int]:
+        """What a walker starts from, and how many replicas before it start from the same."""
+        alone = self.tempering.kind == "simulated"
+        turn, which = divmod(walker if alone else walker // len(self.sampler.temperatures), len(self.sampler.start))
+        return self.sampler.start[which], turn
+
+    def annealing(self, walker: int) -> list[float]:
+        """Temperatures that a walker is led through first: fresh weights through those of `anneal` above their own."""
+        hot = self.start_of(walker)[0] == "random"
+        return [t for t in self.sampler.anneal if hot and t > self.temperature_of(walker)]
+
+    def resolved(self, train_size: int) -> Config:
+        """The same with the sampler that `sampler.kind = "auto"` stands for, for so many training samples."""
+        return self.model_copy(update={"sampler": self.sampler.resolved(train_size)})
 
     def with_slots(self, slots: int) -> Config:
         """The same with a geometric ladder of so many temperatures."""

@@ -21,16 +21,18 @@ class Ensemble:
     def __init__(self, plan: Plan, blocks: range, device: str) -> None:
         self.plan, self.walkers = plan, plan.walkers_of(blocks)
         self._blocks = [self._block(plan.walkers_of(range(b, b + 1)), device) for b in blocks]
-        self.temperature = np.array([plan.temperature(walker) for walker in self.walkers])
+        self.temperature = np.array([plan.config.temperature_of(walker) for walker in self.walkers])
         self.energies = np.full(len(self.walkers), np.nan)
         """Full-batch energies at the last draw, (my walkers,)."""
         self._since = time.monotonic()
 
     def _block(self, walkers: range, device: str) -> Block[Any]:
         plan = self.plan
-        start = torch.tensor(np.stack([plan.start(walker) for walker in walkers]), device=device)
-        temperatures = np.array([plan.temperature(walker) for walker in walkers])
-        return sampling.build(walkers, start, temperatures, plan.task, plan.config.sampler, plan.config.run.seed)
+        start = torch.tensor(np.stack([plan.starts.of(walker) for walker in walkers]), device=device)
+        config = plan.config
+        temperatures = np.array([config.temperature_of(walker) for walker in walkers])
+        anneal = [config.annealing(walker) for walker in walkers]
+        return sampling.build(walkers, start, temperatures, plan.task, config.sampler, config.run.seed, anneal)
 
     @property
     def step(self) -> int:

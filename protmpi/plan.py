@@ -19,7 +19,7 @@ from protmpi.sampling import ladder
 from protmpi.sampling.energy import Regulariser
 from protmpi.sampling.langevin import QUANTILES
 from protmpi.sampling.step_size import STAGES
-from protmpi.sampling.streams import generator
+from protmpi.starts import Starts, norm2
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protmpi.pilot import Pilot
-
-RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ class Plan:
     @classmethod
     def of(cls, config: Config, task: Task, walkers_per_block: int, pilot: Pilot | None = None) -> Plan:
         """Raises DataError when the starting weights are missing or do not fit."""
-        random = set(config.sampler.start) == {"random"}
-        found = None if random else weights.load(config.train.file, config, task)
+        found = weights.load(config.train.file, config, task) if config.takes_references else None
         return cls(config, task, found, walkers_per_block, pilot)
 
     @property
@@ -62,42 +59,9 @@ class Plan:
         size = self.walkers_per_block
         return range(blocks.start * size, min(blocks.stop * size, self.walkers))
 
-    def slot(self, walker: int) -> int:
-        """First temperature index of a walker: replica by replica, each a whole ladder; simulated, spread over one."""
-        slots = len(self.config.sampler.temperatures)
-        return walker * slots // self.walkers if self.config.tempering.kind == "simulated" else walker % slots
-
-    def temperature(self, walker: int) -> float:
-        """First temperature of a walker."""
-        return self.config.sampler.temperatures[self.slot(walker)]
-
-    def start(self, walker: int) -> np.ndarray:
-        """Starting weights (P,), float32.
-
-        Replica r starts as start[r mod n] says: from reference r div n, or from fresh weights of its own. These have
-        norms of their own too; where the norm is held they are scaled to one for all, that of the first ES weights or,
-        without any, of the first walker: walkers on other spheres would sample other laws.
-        """
-        starts = self.config.sampler.start
-        alone = self.config.tempering.kind == "simulated"
-        replica = walker if alone else walker // len(self.config.sampler.temperatures)
-        turn, which = divmod(replica, len(starts))
-        if starts[which] == "random" or self.weights is None:
-            fresh = self._fresh(walker)
-            if not self.config.sampler.constrained:
-                return fresh
-            return fresh * np.float32(np.sqrt(self._held_norm2 / _norm2(fresh)))
-        chosen = self.weights.es if starts[which] == "ES" else self.weights.ot
-        return chosen[turn % len(chosen)]
-
     @cached_property
-    def _held_norm2(self) -> float:
-        """|w|² of all fresh weights where the norm is held."""
-        return _norm2(self.weights.es[0] if self.weights else self._fresh(0))
-
-    def _fresh(self, walker: int) -> np.ndarray:
-        stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
-        return self.task.initial(stream).astype(np.float32)
+    def starts(self) -> Starts:
+        return Starts(self.config, self.task, self.weights)
 
     @cached_property
     def schema(self) -> Schema:
@@ -135,11 +99,14 @@ class Plan:
         sampler, arrays = self.config.sampler, len(self.task.layout.entries)
         cost = [Variable("cost", "draw", "full-batch training cost, without the regulariser", self._unit)]
         kept = cost if sampler.lamda or sampler.gamma else []
-        if sampler.hybrid:
+        if sampler.full_batch:
             return [
                 *kept,
                 Variable("acceptance", "draw", "mean acceptance probability since the draw before"),
-                Variable("time_step", "draw", "leapfrog time step dt"),
+                Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean "
+                         "is that of reversible"),
+                Variable("reversible", "draw", "share of trajectories since then whose projections can be reversed"),
+                Variable("time_step", "draw", "time step h of the trajectories"),
             ]
         return [
             *kept,
@@ -161,14 +128,13 @@ class Plan:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides every draw, files by their content; runs of equal identity continue one another."""
-        start = self.weights.content_hash() if self.weights else "random"
-        return {**self.config.physics(), "data.file": self.task.data_hash, "train.file": start}
+        return {**self.config.physics(), "data.file": self.task.data_hash, **self.starts.identity()}
 
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
-        norm2 = np.array([_norm2(self.start(walker)) for walker in range(self.walkers)])
-        held = Constant("sphere_norm2", ("walker",), norm2, "squared norm Q at which the walker is held")
+        spheres = np.array([norm2(self.starts.of(walker)) for walker in range(self.walkers)])
+        held = Constant("sphere_norm2", ("walker",), spheres, "squared norm Q at which the walker is held")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
             *([held] if self.config.sampler.constrained else []),
@@ -224,8 +190,9 @@ class Plan:
     def cost(self, ranks: int) -> str:
         """One line: what the run will cost."""
         c, sampler = self.config, self.config.sampler
-        each = sampler.leapfrog_steps if sampler.hybrid else 2 if sampler.scheme == "double" else 1
-        gradients = f"{each * c.run.steps * self.walkers:.3g} {'full-batch ' if sampler.hybrid else ''}gradients"
+        each = 2 if sampler.scheme == "double" and not sampler.full_batch else 1
+        batch = f"all {self.task.train_size:,}" if sampler.full_batch else f"{sampler.batch}"
+        gradients = f"{each * c.run.steps * self.walkers:.3g} gradients of {batch} samples"
         return (
             f"{self.walkers} walkers x {c.run.steps:,} steps = {gradients} of {c.model.name} "
             f"({self.task.layout.size:,} parameters) on {ranks} rank{'s' if ranks > 1 else ''}; store: "
@@ -249,6 +216,3 @@ class Plan:
             f"so that these are enough for heat capacities C up to {ladder.bearable_capacity(t):.0f}; {known}"
         )
 
-
-def _norm2(w: np.ndarray) -> float:
-    return float(np.sum(w.astype(np.float64) ** 2))

@@ -42,7 +42,8 @@ def dump(folder: Path, config: configuration.Config, task: Task, block: Block[An
     state = {name: np.ascontiguousarray(values[row : row + 1]) for name, values in arrays.items()}
     temperature = block.thermostat.temperature[row].double().cpu().numpy()
     start = block.start[row : row + 1]
-    alone = sampling.build([walker], start, temperature, task, config.sampler, config.run.seed)
+    anneal = [config.annealing(walker)]
+    alone = sampling.build([walker], start, temperature, task, config.sampler, config.run.seed, anneal)
     alone.restore(step, state)
     loss = relive(alone, block.step - step)
     with hdf5_file(folder / f"walker-{walker}.h5") as file:
@@ -56,7 +57,8 @@ def dump(folder: Path, config: configuration.Config, task: Task, block: Block[An
 def relive(block: Block[Any], steps: int) -> Loss:
     """Advance a block of one walker step by step until it is lost, at most `steps` steps."""
     (walker,) = block.walkers
-    for _ in range(steps):
+    end = block.step + steps
+    while block.step < end:
         before = block.thermal_state()
         block.explore(1)
         if not block.finite()[0]:
@@ -79,7 +81,7 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
     if start.shape != (1, task.layout.size):
         raise DataError(f"{path}: start has shape {start.shape}, the network has {task.layout.size} parameters")
     block = sampling.build([walker], torch.tensor(start, device=device), temperature, task, config.sampler,
-                           config.run.seed)  # fmt: skip
+                           config.run.seed, [config.annealing(walker)])  # fmt: skip
     try:
         block.restore(last_good, arrays)
     except (KeyError, ValueError, RuntimeError) as error:

@@ -36,7 +36,7 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     wanted = config.execution
     binding = together(world, lambda: bind(world, wanted.device, wanted.threads_per_rank, wanted.tf32))
     task = together(world, lambda: tasks.build(config, binding.device))
-    pilot = None
+    config, pilot = config.resolved(task.train_size), None
     if config.tempering.slots == "auto":
         pilot = find_pilot(config, task, binding.device, world, stop)
         if pilot is None:

@@ -39,7 +39,7 @@ class Tempering:
     def __init__(self, plan: Plan) -> None:
         self.config, self._begin = plan.config.tempering, plan.config.sampler.adapt_until
         temperatures = np.asarray(plan.config.sampler.temperatures, dtype=np.float64)
-        slot, seed = np.array([plan.slot(walker) for walker in range(plan.walkers)]), plan.config.run.seed
+        slot, seed = np.array([plan.config.slot_of(walker) for walker in range(plan.walkers)]), plan.config.run.seed
         self.walk: Walk = (
             Simulated(temperatures, slot, seed)
             if self.config.kind == "simulated"

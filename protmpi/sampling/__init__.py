@@ -7,11 +7,11 @@ constrained      the same on the sphere |w|² = Q (METHOD section 3)
 replay           its steps recorded once and replayed, a CUDA graph on a GPU
 adaptation       when s² is estimated anew and what becomes of the masses (METHOD section 4)
 step_size        the search behind `rho = "auto"`
-hmc              full-batch hybrid Monte Carlo, plain and on the sphere (METHOD section 5)
+trajectories     full-batch Langevin trajectories with a Metropolis test, plain and on the sphere (METHOD section 15)
 energy           what is sampled, as a sampler sees it
 exchange, ladder which neighbours swap temperatures, and where the temperatures stand (METHOD section 6)
 simulated        walkers that jump over the temperatures alone, by learned weights
-block            walkers that are advanced together: langevin, hybrid
+block            walkers that are advanced together: langevin, trajectory_block
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from protmpi.sampling.block import Block
     from protmpi.sampling.energy import Energy
-    from protmpi.sections import SamplerConfig
+    from protmpi.sampling.sections import SamplerConfig
 
 
 def build(
@@ -35,10 +35,15 @@ def build(
     energy: Energy,
     config: SamplerConfig,
     seed: int,
+    anneal: Sequence[Sequence[float]] = (),
 ) -> Block[Any]:
-    """Walkers of global indices `walkers` at `start` (W, P) and `temperatures` (W,), by the kernel of `config.kind`."""
-    from protmpi.sampling.hybrid import HybridBlock
-    from protmpi.sampling.langevin import LangevinBlock
+    """Walkers of global indices `walkers` at `start` (W, P) and `temperatures` (W,), by the kernel of `config.kind`.
 
-    kind = HybridBlock if config.hybrid else LangevinBlock
-    return kind(walkers, start, temperatures, energy, config, seed)
+    Trajectories lead each walker through its temperatures of `anneal` first.
+    """
+    from protmpi.sampling.langevin import LangevinBlock
+    from protmpi.sampling.trajectory_block import TrajectoryBlock
+
+    if config.full_batch:
+        return TrajectoryBlock(walkers, start, temperatures, energy, config, seed, anneal=anneal)
+    return LangevinBlock(walkers, start, temperatures, energy, config, seed)

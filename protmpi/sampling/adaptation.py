@@ -20,7 +20,7 @@ from torch import Tensor
 
 from protmpi.models.layout import Layout
 from protmpi.sampling.noise import Thermostat, masses, noise_share
-from protmpi.sections import SamplerConfig
+from protmpi.sampling.sections import SamplerConfig
 
 
 @dataclass

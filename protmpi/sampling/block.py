@@ -15,8 +15,8 @@ from protmpi.sampling import adaptation
 from protmpi.sampling.constrained import dot
 from protmpi.sampling.energy import Energy, Regulariser
 from protmpi.sampling.noise import GradientSample, Thermostat, estimate_variance
+from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.streams import Streams
-from protmpi.sections import SamplerConfig
 
 
 class WalkerState(Protocol):

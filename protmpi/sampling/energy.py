@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
@@ -25,8 +24,11 @@ class Energy(Protocol):
     check: Callable[[], None]
     """Called before every pass; it may raise to give the work up."""
 
-    def gradient(self, w: Tensor, indices: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B)."""
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor | None) -> tuple[Tensor, Tensor]:
+        """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B), over all of them if None.
+
+        Over all samples, energies are float64 sums, for the Metropolis test needs small differences of them.
+        """
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,), float64, on the split "train"."""
@@ -57,10 +59,5 @@ class Regulariser:
 
 def full_gradient(energy: Energy, regulariser: Regulariser, w: Tensor) -> tuple[Tensor, Tensor]:
     """Energies (W, 1), float64, and gradients (W, P) at w of the mean over all samples, the regulariser included."""
-    everything: np.ndarray | Tensor
-    if w.is_cuda and energy.on_device:
-        everything = torch.arange(energy.train_size, device=w.device).expand(len(w), -1)
-    else:
-        everything = np.tile(np.arange(energy.train_size), (len(w), 1))
-    cost, gradient = energy.gradient(w, everything)
+    cost, gradient = energy.gradient(w, None)
     return cost.double().unsqueeze(1) + regulariser.energy(w), regulariser.add_gradient(gradient, w)

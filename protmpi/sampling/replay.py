@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.sampling import trajectories
 from protmpi.sampling.pseudo_langevin import PseudoLangevin, State
 
 STRETCH = 256  # steps whose mini-batches are sent to the device together
@@ -67,10 +68,7 @@ class RecordedSteps:
         self._kernel = copy(kernel)
         self._kernel.gradient = self._gradient
         self._kernel.thermostat = replace(kernel.thermostat, temperature=self._temperature)
-        before = [generator.get_state() for generator in generators]
-        self._replay = record(self._step, generators)
-        for generator, kept in zip(generators, before, strict=True):  # what was drawn for the recording is undone
-            generator.set_state(kept)
+        self._replay = _undrawn(record, self._step, generators)
 
     def __call__(self, state: State, temperature: Tensor, steps: int) -> State:
         """`state`, which has a gradient in the single scheme, after `steps` steps at `temperature` (W, 1)."""
@@ -94,3 +92,54 @@ class RecordedSteps:
         indices = self._table.index_select(0, self._next).squeeze(0)
         self._next.add_(1)
         return self._gradient_at(w, indices)
+
+
+class RecordedTrajectories:
+    """Steps of trajectories of `kernel` for walkers like those of `state`, after each a refreshment that keeps `kept`.
+
+    The first step of a trajectory has fresh momenta: refreshing these leaves their law as it is.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        kernel: trajectories.Trajectories,
+        state: trajectories.State,
+        h: Tensor,
+        kept: float,
+        generators: Sequence[torch.Generator],
+    ) -> None:
+        self._state = {name: value.clone() for name, value in vars(state).items()}
+        self._h, self._kept, self._kernel = h.clone(), kept, copy(kernel)
+        self._kernel.temperature, self._kernel.mass = kernel.temperature.clone(), kernel.mass.clone()
+        self._replay = _undrawn(record, self._step, generators)
+
+    def __call__(
+        self, kernel: trajectories.Trajectories, state: trajectories.State, h: Tensor, steps: int
+    ) -> trajectories.State:
+        """`state` after `steps` steps of size h (W, 1) at the temperatures and masses of `kernel`."""
+        for name, held in self._state.items():
+            held.copy_(getattr(state, name))
+        self._h.copy_(h)
+        self._kernel.temperature.copy_(kernel.temperature)
+        self._kernel.mass.copy_(kernel.mass)
+        for _ in range(steps):
+            self._replay()
+        return trajectories.State(**{name: held.clone() for name, held in self._state.items()})
+
+    def _step(self) -> None:
+        state = trajectories.State(**self._state)
+        if self._kept < 1.0:
+            state = self._kernel.refresh(state, self._kept)
+        after = self._kernel.step(state, self._h)
+        for name, held in self._state.items():
+            held.copy_(getattr(after, name))
+
+
+def _undrawn(record: Record, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Replay:
+    """A recording of `work` for which nothing was drawn."""
+    before = [generator.get_state() for generator in generators]
+    replay = record(work, generators)
+    for generator, kept in zip(generators, before, strict=True):
+        generator.set_state(kept)
+    return replay

@@ -44,8 +44,10 @@ class Task(Protocol):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""
 
-    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
+    def gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (W,), float64, and gradients (W, P) on the training samples `indices` (W, B), on all if None."""
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,), float64, on "train", "val" or "test"."""

@@ -137,6 +137,7 @@ class Folding(Grouped):
             for code, split in enumerate(SPLITS)
         }
         self.train_size = len(self.sets["train"])
+        self._whole: dict[tuple[str, int], list[Batch]] = {}
         length, blocks = data.sequences.shape[1], network.blocks
         self.variables = [
             Variable("energy", "draw", "full-batch training energy U", "nats"),
@@ -161,15 +162,18 @@ class Folding(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+    def _gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
+    ) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
-        for batch in self._batches("train", indices):
+        batches = self._everything("train", len(w)) if indices is None else self._batches("train", indices)
+        for batch in batches:
             self.check()
             logits, pullback = self.network.forward(w, batch, drop)
             energy, d_logits = _cross_entropy(logits, batch)
             energies.append(energy)
             gradients.append(pullback(d_logits))
-        size = indices.shape[1]
+        size = self.train_size if indices is None else indices.shape[1]
         return sum(energies[1:], energies[0]) / size, sum(gradients[1:], gradients[0]) / size
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -181,14 +185,20 @@ class Folding(Grouped):
     def _sums(self, w: Tensor, split: str) -> Tensor:
         """Sums of energies and errors over the sequences of a split, (2, W)."""
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
-        everything = np.tile(np.arange(len(self.sets[split])), (len(w), 1))
-        for batch in self._batches(split, everything):
+        for batch in self._everything(split, len(w)):
             self.check()
             logits, _ = self.network.forward(w, batch)
             sums[0] += _energies(torch.log_softmax(logits, -1), batch).sum(1, dtype=torch.float64)
             wrong = (logits.argmax(-1) != batch.targets) * batch.weights
             sums[1] += wrong.sum(1, dtype=torch.float64)
         return sums
+
+    def _everything(self, split: str, walkers: int) -> list[Batch]:
+        """All sequences of a split, as many at a time as the device takes well. They are the same in every pass."""
+        if (split, walkers) not in self._whole:
+            indices = np.tile(np.arange(len(self.sets[split])), (walkers, 1))
+            self._whole[split, walkers] = list(self._batches(split, indices))
+        return self._whole[split, walkers]
 
     def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
         """The sequences `indices` (W, B), as many at a time as the device takes well."""
@@ -235,8 +245,8 @@ def _energies(log_probabilities: Tensor, batch: Batch) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Energy (W,), summed over the rows, and its derivative by the logits (W, R, V)."""
+    """Energy (W,), float64, summed over the rows, and its derivative by the logits (W, R, V)."""
     log_probabilities = torch.log_softmax(logits, -1)
-    energies = _energies(log_probabilities, batch).sum(1)
+    energies = _energies(log_probabilities, batch).sum(1, dtype=torch.float64)
     d_logits = log_probabilities.exp_().sub_(one_hot(batch.targets, logits.shape[-1], logits.dtype))
     return energies, d_logits.mul_(batch.weights[..., None])

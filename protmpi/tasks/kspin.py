@@ -8,6 +8,7 @@ unconstrained sampler: with the regulariser lamda/2 |w|² the norm finds its own
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,21 +87,30 @@ class KSpin(Splits):
         return self.network.initial(random)
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,), float64, and gradients (W, P) on the training vectors `indices` (W, B)."""
-        walkers, batch = indices.shape
-        data, where = self.sets["train"], torch.as_tensor(indices, device=self.device)
+    def gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (W,), float64, and gradients (W, P) on the training vectors `indices` (W, B), on all if None."""
+        batch = self.train_size if indices is None else indices.shape[1]
         energies, gradients = [], []
-        for chosen in where.split(self._vectors(walkers), 1):
+        for x, classes in self._batches(len(w), indices):
             self.check()
-            x = data.x.index_select(0, chosen.flatten()).view(walkers, chosen.shape[1], -1)
             logits, pullback = self.network.forward(w, x, drop)
             log_probabilities = torch.log_softmax(logits, -1)
-            classes = data.classes[chosen]
             energies.append(_energies(log_probabilities, classes))
             d_logits = log_probabilities.exp_().sub_(one_hot(classes, logits.shape[-1], logits.dtype))
             gradients.append(pullback(d_logits.div_(batch)))
         return torch.stack(energies).sum(0) / batch, torch.stack(gradients).sum(0)
+
+    def _batches(self, walkers: int, indices: np.ndarray | Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Training vectors (W, n, d) and classes (W, n), as many at a time as the device takes well."""
+        data, size = self.sets["train"], self._vectors(walkers)
+        if indices is None:
+            for x, classes in zip(data.x.split(size), data.classes.split(size), strict=True):
+                yield x.expand(walkers, -1, -1), classes.expand(walkers, -1)
+            return
+        for chosen in torch.as_tensor(indices, device=self.device).split(size, 1):
+            yield data.x.index_select(0, chosen.flatten()).view(*chosen.shape, -1), data.classes[chosen]
 
     @torch.no_grad()
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:

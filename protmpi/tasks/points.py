@@ -90,15 +90,18 @@ class Points(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
+    def _gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
+    ) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
-        for batch in self._batches("train", torch.as_tensor(indices, device=self.device)):
+        chosen = self._everything("train", w) if indices is None else torch.as_tensor(indices, device=self.device)
+        for batch in self._batches("train", chosen):
             self.check()
             a, pullback = self.network.forward(w, batch.x, drop)
             difference = a - batch.target
             energies.append(difference.abs().sum((1, 2, 3), dtype=torch.float64))
             gradients.append(pullback(difference.sign_()))
-        pairs = indices.shape[1] * self._pairs.size
+        pairs = chosen.shape[1] * self._pairs.size
         return sum(energies[1:], energies[0]) / pairs, sum(gradients[1:], gradients[0]).div_(pairs)
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -109,12 +112,16 @@ class Points(Grouped):
     def _sums(self, w: Tensor, split: str) -> Tensor:
         """Sums of |Â - A| and (Â - A)² over a split, (2, W)."""
         sums = torch.zeros(2, len(w), dtype=torch.float64, device=w.device)
-        for batch in self._batches(split, torch.arange(len(self.sets[split]), device=w.device).expand(len(w), -1)):
+        for batch in self._batches(split, self._everything(split, w)):
             self.check()
             difference = self.network.forward(w, batch.x)[0].sub_(batch.target)
             sums[0] += difference.abs().sum((1, 2, 3), dtype=torch.float64)
             sums[1] += difference.square_().sum((1, 2, 3), dtype=torch.float64)
         return sums
+
+    def _everything(self, split: str, w: Tensor) -> Tensor:
+        """Indices (W, N) of all structures of a split."""
+        return torch.arange(len(self.sets[split]), device=w.device).expand(len(w), -1)
 
     def _batches(self, split: str, chosen: Tensor) -> Iterator[Structures]:
         """The structures `chosen` (W, B), as many at a time as the device takes well."""

@@ -50,17 +50,23 @@ class Grouped(Splits):
     """Walkers go through the network in groups: one by one in the cache of a CPU, all together on a GPU."""
 
     @abstractmethod
-    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,) and gradients (W, P) of one group."""
+    def _gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (W,), float64, and gradients (W, P) of one group."""
 
     @abstractmethod
     def _sums(self, w: Tensor, split: str) -> Tensor:
         """Two sums over a split for each walker of one group, (2, W) float64, from which `evaluate` makes its own."""
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,) and gradients (W, P) on the training samples `indices` (W, B)."""
-        parts = [self._gradient(w[some], indices[some], drop) for some in self._together(w)]
+    def gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (W,), float64, and gradients (W, P) on the training samples `indices` (W, B), on all if None."""
+        parts = [
+            self._gradient(w[some], None if indices is None else indices[some], drop) for some in self._together(w)
+        ]
         energies, gradients = zip(*parts, strict=True)
         return torch.cat(energies), torch.cat(gradients)
 

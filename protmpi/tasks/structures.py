@@ -82,8 +82,12 @@ class Structures(Splits):
         return self.network.initial(random)
 
     @torch.no_grad()
-    def gradient(self, w: Tensor, indices: np.ndarray | Tensor, drop: Dropout | None = None) -> tuple[Tensor, Tensor]:
-        """Mini-batch energies (W,), float64, and gradients (W, P) on the training chains `indices` (W, B)."""
+    def gradient(
+        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (W,), float64, and gradients (W, P) on the training chains `indices` (W, B), on all if None."""
+        if indices is None:
+            indices = np.tile(np.arange(self.train_size), (len(w), 1))
         energies, gradients = torch.zeros(len(w), dtype=torch.float64, device=w.device), torch.zeros_like(w)
         for i, chains in enumerate(indices):
             one, chosen = w[i : i + 1], self.sets["train"].take(chains)

@@ -21,7 +21,8 @@ from protmpi.models.encoder import Encoder
 from protmpi.models.feedforward import Feedforward
 from protmpi.sampling import replay
 from protmpi.sampling.langevin import LangevinBlock
-from protmpi.sections import ModelConfig, SamplerConfig
+from protmpi.sampling.sections import SamplerConfig
+from protmpi.sections import ModelConfig
 from protmpi.tasks import Task
 from protmpi.tasks.folding import Folding
 from protmpi.tasks.kspin import KSpin

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from protmpi.sampling.hybrid import HybridBlock
 from scipy import special
 from torch import Tensor
 
 from protmpi.models.layout import Layout
 from protmpi.sampling.block import Block
-from protmpi.sampling.hybrid import HybridBlock
 from protmpi.sampling.langevin import LangevinBlock
-from protmpi.sections import SamplerConfig
+from protmpi.sampling.sections import SamplerConfig
 
 P, WALKERS, TEMPERATURE, STIFFNESS, LIMIT = 10, 24, 0.02, 1.0, 4.0
 

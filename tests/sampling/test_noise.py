@@ -21,7 +21,7 @@ from protmpi.sampling.noise import (
     noise_share,
     white_noise,
 )
-from protmpi.sections import SamplerConfig
+from protmpi.sampling.sections import SamplerConfig
 
 LAYOUT = Layout([("a", (3,)), ("b", (2, 2))])
 RHO = torch.full((2, 1), 0.01, dtype=torch.float64)

@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from protmpi.sampling.hybrid import HybridBlock
 from torch import Tensor
 
 from protmpi.models.layout import Layout
 from protmpi.sampling.exchange import Exchange
-from protmpi.sampling.hybrid import HybridBlock
 from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.simulated import Simulated
-from protmpi.sections import SamplerConfig
 
 LIMIT = 3.5  # of some 60 comparisons in all
 GROUPS = 40  # ladders, or groups of walkers, that never meet

@@ -1,0 +1,213 @@
+"""The sections [sampler] and [tempering] of a configuration file: their keys, defaults and cross-checks."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from protmpi.sections import Count, NotNegative, Positive, Section, Share, key
+
+Kind = Literal["auto", "constrained-trajectories", "constrained", "trajectories", "unconstrained"]
+FULL_BATCH = 50_000  # training samples up to which a full gradient counts as affordable
+
+
+def _increasing(temperatures: list[float]) -> list[float]:
+    if any(b <= a for a, b in itertools.pairwise(temperatures)):
+        raise ValueError("must increase strictly")
+    return temperatures
+
+
+def _decreasing(temperatures: list[float]) -> list[float]:
+    if any(b >= a for a, b in itertools.pairwise(temperatures)):
+        raise ValueError("must decrease strictly")
+    return temperatures
+
+
+def _starts(given: list[str]) -> list[str]:
+    for start in given:
+        if start not in ("ES", "OT", "random") and not start.endswith(".zarr"):
+            raise ValueError(f'{start!r} is no start; choose "ES", "OT", "random" or a store (its name ends in .zarr)')
+    return given
+
+
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+class SamplerConfig(Section):
+    """The sampler: trajectories of the full gradient, or pseudo-Langevin on mini-batches."""
+
+    kind: Kind = key(
+        "auto", "full-batch trajectories with a Metropolis test or mini-batch pseudo-Langevin, on the sphere |w|² = Q "
+        "(constrained) or not; auto: on the sphere, trajectories of up to 50 000 training samples, else pseudo-Langevin"
+    )  # fmt: skip
+    scheme: Literal["single", "double"] = key(
+        "single", "one mini-batch shared by two steps, or two per step (published)"
+    )
+    fixman: bool = key(True, "add the potential that makes exp(-U/T) exact on the sphere; false as in published runs")
+    temperatures: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = key(
+        [1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4], "temperature of each slot, increasing", "energy"
+    )
+    walkers_per_temperature: Count = key(1, "independent walkers at each temperature")
+    start: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_starts), Field(min_length=1)] = key(
+        ["ES"], "early-stopped (ES), over-trained (OT) or fresh (random) weights, or the last snapshots of another "
+        "store (STORE.zarr) at the nearest temperature; of several, replica r takes the r-th in turn"
+    )  # fmt: skip
+    norm2: Positive | Literal["shared", "own"] = key(
+        "shared", "squared norm Q of the sphere: for all that of the first ES weights (else of the first walker), each "
+        "walker's own, or a number; starts are scaled to it"
+    )  # fmt: skip
+    anneal: Annotated[list[Positive], AfterValidator(_decreasing)] = key(
+        [], "falling temperatures that fresh weights are led through before their own (trajectories)", "energy"
+    )
+    anneal_steps: Count = key(1_000, "steps at each temperature of anneal, within the burn-in", "steps")
+    lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the energy (kinds without constraint)")
+    gamma: NotNegative = key(0.0, "tether gamma/2 |w - w0|² to the start w0 in the energy (kinds without constraint)")
+    trajectory: Count = key(100, "steps of a trajectory, each a gradient of all training samples", "steps")
+    momentum_kept: Annotated[float, Field(gt=0, le=1)] = key(
+        1.0, "share of the momentum kept from step to step of a trajectory: 1 is hybrid Monte Carlo, less is Langevin"
+    )
+    acceptance: Share = key(0.7, "trajectories tune their time step for this acceptance during burn-in")
+    rho: Share | list[Share] | Literal["auto"] = key(
+        1e-3, "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature"
+    )
+    rho_first: Share | None = key(
+        None, "rho in the first half of the burn-in: large, takes slow modes to equilibrium soon, heats stiff ones"
+    )
+    rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
+    rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')
+    collective_tolerance: Positive = key(
+        0.1, 'largest excess temperature, over T, where mini-batch noise is strongest, for rho = "auto"'
+    )
+    m1: Share = key(0.1, "friction: momenta keep sqrt(1 - m1²) of themselves at each half kick")
+    dt: Positive = key(1.0, "unit of time; masses grow with dt², so it cancels from the step")
+    batch: Count = key(64, "mini-batch, drawn with replacement", "samples")
+    min_extractions: Annotated[int, Field(ge=2)] = key(100, "mini-batches added at a time to estimate s²")
+    max_extractions: Annotated[int, Field(ge=2)] = key(1_000, "most mini-batches for one estimate of s²")
+    threshold_est: Positive = key(0.1, "s² has converged when the next estimate of s is within this share of it")
+    log_zerovar: Annotated[float, Field(le=0)] = key(-8.0, "log10 of the floor of s²")
+    mass_floor: Annotated[float, Field(ge=0)] = key(
+        0.1, "masses take s² at least as large as this share of its mean over the parameter array"
+    )
+    layer_mean: bool = key(False, "masses take the mean of s² over each parameter array")
+    min_adj_step: Count = key(1_000, "fewest steps between two estimates of s²", "steps")
+    max_adj_step: Count = key(50_000, "most steps between two estimates of s²", "steps")
+    threshold_adj: Positive = key(0.1, "s² is steady when it agrees with the last estimate within this share")
+    p_reset: Annotated[float, Field(ge=0, le=1)] = key(0.1, "probability that an adaptation sets the masses anew")
+    adapt_until: Annotated[int, Field(ge=0)] = key(
+        10_000, "burn-in: masses and step size adapt up to here, only draws after it are measured", "steps"
+    )
+
+    @model_validator(mode="after")
+    def _noise_fits_the_thermostat(self) -> SamplerConfig:
+        limit = rho_limit(self.scheme, self.m1)
+        if isinstance(self.rho, list) and len(self.rho) != len(self.temperatures):
+            raise ValueError(f"rho: {len(self.rho)} values for {len(self.temperatures)} temperatures")
+        shares = [self.rho_at(t) for t in self.temperatures] if self.rho != "auto" else []
+        by_hand = [("rho", share) for share in shares] + ([("rho_first", self.rho_first)] if self.rho_first else [])
+        for name, share in (*by_hand, ("rho_max", self.rho_max)):
+            if share > limit:
+                other = "" if self.scheme == "double" else '; or take scheme = "double"'
+                raise ValueError(
+                    f"{name}: {share:g} is too large: the {self.scheme} scheme "
+                    f"with m1 = {self.m1:g} allows at most {limit:.4g}{other}"
+                )
+        for name, share in by_hand:
+            if share > self.rho_max:
+                raise ValueError(f"{name}: {share:g} is above rho_max = {self.rho_max:g}")
+        for name in ("lamda", "gamma"):
+            if getattr(self, name) and self.constrained:
+                raise ValueError(
+                    f'{name}: the norm is held by kind = "{self.kind}"; take a kind without constraint, or {name} = 0'
+                )
+        shortest = round(200 / self.m1**2)  # memory times of the momenta: a few windows of each stage of the search
+        if self.rho == "auto" and not self.full_batch and self.adapt_until < shortest:
+            raise ValueError(f'adapt_until: {self.adapt_until} is too short to find rho = "auto"; at least {shortest}')
+        if self.rho_first and (self.rho == "auto" or self.full_batch):
+            raise ValueError('rho_first: is for pseudo-Langevin with a rho set by hand; "auto" begins on its own')
+        if self.max_extractions < self.min_extractions:
+            raise ValueError(
+                f"max_extractions: {self.max_extractions} is below min_extractions ({self.min_extractions})"
+            )
+        if self.max_adj_step < self.min_adj_step:
+            raise ValueError(f"max_adj_step: {self.max_adj_step} is below min_adj_step = {self.min_adj_step}")
+        return self
+
+    def rho_at(self, temperature: float) -> float:
+        """The share that was set by hand for a walker at `temperature`, one of `temperatures`."""
+        assert self.rho != "auto"
+        if not isinstance(self.rho, list):
+            return self.rho
+        nearest = min(range(len(self.rho)), key=lambda slot: abs(self.temperatures[slot] - temperature))
+        return self.rho[nearest]
+
+    @model_validator(mode="after")
+    def _annealing_fits_the_burn_in(self) -> SamplerConfig:
+        if self.anneal and self.kind in ("constrained", "unconstrained"):
+            raise ValueError(f'anneal: is for trajectories, not for kind = "{self.kind}"')
+        if len(self.anneal) * self.anneal_steps > self.adapt_until // 2:
+            raise ValueError(f"anneal: {len(self.anneal)} temperatures x anneal_steps = {self.anneal_steps} must end "
+                             f"by half of adapt_until = {self.adapt_until}")  # fmt: skip
+        return self
+
+    @property
+    def constrained(self) -> bool:
+        """Whether walkers are held on the sphere |w|² = Q."""
+        return self.kind in ("auto", "constrained", "constrained-trajectories")
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether steps are those of full-batch trajectories."""
+        return self.kind in ("constrained-trajectories", "trajectories")
+
+    def resolved(self, train_size: int) -> SamplerConfig:
+        """The same with the kind that "auto" stands for: trajectories up to FULL_BATCH training samples.
+
+        Full batches have no noise and a Metropolis test; mini-batches save at most train_size / batch, and their noise
+        in stiff directions takes that back many times over while it is small (docs/method.md).
+        """
+        if self.kind != "auto":
+            return self
+        kind = "constrained-trajectories" if train_size <= FULL_BATCH else "constrained"
+        return self.model_copy(update={"kind": kind})
+
+
+def rho_limit(scheme: str, m1: float) -> float:
+    """Largest share of the noise that mini-batches may supply: 1 (double), 1/(1 + 2 c1²) (single; METHOD 2)."""
+    return 1.0 if scheme == "double" else 1.0 / (1.0 + 2.0 * (1.0 - m1 * m1))
+
+
+class TemperingConfig(Section):
+    """Walkers that move in temperature.
+
+    Replica exchange: walkers_per_temperature ladders of one walker per temperature, which swap temperatures. Simulated
+    tempering: `walkers` walkers, each of which jumps over all temperatures by learned weights.
+    """
+
+    kind: Literal["none", "exchange", "simulated"] = key(
+        "none", "independent walkers, replica exchange, or simulated tempering"
+    )
+    t_min: Positive | None = key(
+        None, "lowest temperature of a geometric ladder, instead of sampler.temperatures", "energy"
+    )
+    t_max: Positive | None = key(None, "highest temperature", "energy")
+    slots: Annotated[int, Field(ge=2)] | Literal["auto"] | None = key(
+        None, 'number of temperatures; "auto": as many as a short pilot finds enough'
+    )
+    walkers: Count = key(1, "walkers of simulated tempering")
+    exchange_every: Count = key(500, "steps between two sweeps of moves; a multiple of run.record_every", "steps")
+    scheme: Literal["even-odd", "random"] = key("even-odd", "even and odd pairs in turn (faster), or by a coin")
+    burn_in: Count = key(
+        20_000, "the ladder (or the weights) are learned up to here and then frozen; later draws are measured", "steps"
+    )
+
+    @model_validator(mode="after")
+    def _whole_ladder(self) -> TemperingConfig:
+        ends = (self.t_min, self.t_max, self.slots)
+        if any(end is not None for end in ends) and any(end is None for end in ends):
+            raise ValueError("slots: t_min, t_max and slots go together")
+        if self.t_min is not None and self.t_max is not None and self.t_min >= self.t_max:
+            raise ValueError(f"t_max: {self.t_max:g} is not above t_min = {self.t_min:g}")
+        return self

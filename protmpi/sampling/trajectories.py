@@ -1,0 +1,139 @@
+"""Full-batch trajectories with a Metropolis test: Langevin dynamics, on the sphere |w|² = Q or not, exact at any step.
+
+    p ~ N(0, M T), made tangent                                                            a fresh momentum
+    n times:   p -= (h/2) g;   w~ = w + h M⁻¹p,  w' = w~ + mu a,  |w'|² = Q,  p += (mu/h) w;   p -= (h/2) g'
+    between:   p <- c p + sqrt(1 - c²) N(0, M T), made tangent                             partial refreshment
+    accept with min(1, exp(-ΔH/T)),   H = U(w) + (T/2) log(w·a) + p²/(2M),   a = M⁻¹w
+
+g is the gradient of U and of the Fixman potential (T/2) log(w·a), made tangent, so that momenta stay tangent (RATTLE).
+ΔH is the sum over the steps of the second line alone: refreshment leaves the law of p as it is. Target density:
+exp(-U/T) on the sphere, and exp(-U/T) sqrt(w·a) without `fixman`. With c = 1 this is hybrid Monte Carlo, with c < 1
+Langevin dynamics n steps of which pass one Metropolis test. Where a projection picks another root than its reverse
+would, the trajectory is rejected: the test would not be exact.
+
+Duane et al. 1987; Andersen 1983; Brubaker et al. 2012; Riou-Durand and Vogrinc, arXiv 2202.13230; Lelièvre, Rousset and
+Stoltz, arXiv 1807.02356.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from protmpi.sampling.constrained import dot, multiplier, project_momentum
+from protmpi.sampling.pseudo_langevin import Normals
+
+EnergyGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Full-batch energies (W, 1), float64, and gradients (W, P) at w (W, P)."""
+
+
+@dataclass(frozen=True)
+class State:
+    """W walkers on their trajectories.
+
+    Position, tangent momentum, direction a = M⁻¹w and tangent gradient g, (W, P) each; energy U, potential
+    U + (T/2) log(w·a) and error ΔH since the start of the trajectory, (W, 1) float64; whether every step since then can
+    be reversed, (W, 1) bool.
+    """
+
+    position: Tensor
+    momentum: Tensor
+    direction: Tensor
+    gradient: Tensor
+    energy: Tensor
+    potential: Tensor
+    error: Tensor
+    reversible: Tensor
+
+    def where(self, condition: Tensor, other: State) -> State:
+        """This state for the walkers of `condition` (W, 1), `other` for the rest."""
+        return State(*(torch.where(condition, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
+
+
+@dataclass
+class Trajectories:
+    """Kernel at temperatures (W, 1) with masses M (W, P); on the sphere where `norm2` (W, 1), float64, is given."""
+
+    temperature: Tensor
+    mass: Tensor
+    energy_gradient: EnergyGradient
+    normals: Normals
+    norm2: Tensor | None = None
+    fixman: bool = True
+
+    def init(self, position: Tensor) -> State:
+        """Walkers at rest at `position`."""
+        rest, nothing = torch.zeros_like(position), torch.zeros_like(self.temperature, dtype=torch.float64)
+        direction = position / self.mass
+        state = State(position, rest, direction, rest, nothing, nothing, nothing, nothing == 0.0)
+        return self._with_forces(state)
+
+    def start(self, state: State) -> State:
+        """A new trajectory: fresh momenta, no error yet."""
+        return replace(self.refresh(state, 0.0), error=torch.zeros_like(state.error),
+                       reversible=torch.ones_like(state.reversible))  # fmt: skip
+
+    def refresh(self, state: State, kept: float) -> State:
+        """p <- c p + sqrt(1 - c²) N(0, M T) with c = `kept`, made tangent."""
+        fresh = ((1.0 - kept**2) * self.temperature * self.mass).sqrt_().mul_(self.normals(state.position))
+        if self.norm2 is not None:
+            fresh = project_momentum(fresh, state.position, state.direction)
+        return replace(state, momentum=fresh.add(state.momentum, alpha=kept))
+
+    def step(self, state: State, h: Tensor) -> State:
+        """Half kick, drift, half kick with time steps h (W, 1)."""
+        before = self._hamiltonian(state)
+        state = self._half_kick(self._drift(self._half_kick(state, h), h), h)
+        return replace(state, error=state.error + (self._hamiltonian(state) - before))
+
+    def acceptance(self, state: State) -> Tensor:
+        """Probability (W, 1), float64, that a trajectory which ends in `state` is accepted.
+
+        One that left the sphere's reach is NaN: its probability is 0 and the walker stays.
+        """
+        probability = self.boltzmann_factor(state).clamp(max=1.0).nan_to_num(nan=0.0)
+        return probability * state.reversible
+
+    def boltzmann_factor(self, state: State) -> Tensor:
+        """exp(-ΔH/T) (W, 1), float64; its mean over trajectories is 1, whatever the step."""
+        return (-state.error / self.temperature.double()).exp()
+
+    def _half_kick(self, state: State, h: Tensor) -> State:
+        return replace(state, momentum=state.momentum.addcmul(state.gradient, h, value=-0.5))
+
+    def _drift(self, state: State, h: Tensor) -> State:
+        """Free motion for a time h, and the forces where it ends."""
+        w, a, p = state.position, state.direction, state.momentum
+        moved = w + h * p / self.mass
+        if self.norm2 is None:
+            return self._with_forces(replace(state, position=moved, direction=moved / self.mass))
+        mu = multiplier(moved, a, self.norm2)
+        moved, p = moved.addcmul_(a, mu.to(w.dtype)), p.addcmul(w, (mu / h).to(w.dtype))
+        a = moved / self.mass
+        normal = dot(a, p) / dot(a, moved)
+        # the way back arrives at w + (h normal) a; it returns to w only if its other root is farther away
+        away = h.double() * normal
+        reversible = state.reversible & (away.abs() <= (away + 2.0 * dot(w, a) / dot(a, a)).abs())
+        p = p.addcmul(moved, normal.to(w.dtype), value=-1.0)
+        return self._with_forces(replace(state, position=moved, momentum=p, direction=a, reversible=reversible))
+
+    def _with_forces(self, state: State) -> State:
+        w, a = state.position, state.direction
+        energy, gradient = self.energy_gradient(w)
+        if self.norm2 is None:
+            return replace(state, energy=energy, potential=energy, gradient=gradient)
+        potential = energy
+        if self.fixman:
+            metric, temperature = dot(a, w), self.temperature.double()
+            potential = energy + 0.5 * temperature * metric.log()
+            gradient = gradient.addcmul(a, (temperature / metric).to(w.dtype))
+        return replace(state, energy=energy, potential=potential, gradient=project_momentum(gradient, w, a))
+
+    def _hamiltonian(self, state: State) -> Tensor:
+        return state.potential + 0.5 * dot(state.momentum, state.momentum / self.mass)
+
+
+build = Trajectories

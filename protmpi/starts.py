@@ -1,0 +1,109 @@
+"""Where walkers start: reference weights, fresh weights, or the ends of another store; all on one sphere."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from protmpi import weights
+from protmpi.config import Config
+from protmpi.errors import StoreError
+from protmpi.sampling.streams import generator
+from protmpi.store.reader import Store
+from protmpi.tasks import Task
+
+RANDOM_STARTS = 2**31  # spawn key of the streams that draw random starts, apart from those of the walkers
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The last snapshots of a store: temperatures (walker,), parameters (walker, P)."""
+
+    temperature: np.ndarray
+    parameters: np.ndarray
+
+    @classmethod
+    def of(cls, path: Path, task: Task) -> Ends:
+        """Raises StoreError when the store has no snapshot, or another network's."""
+        store = Store(path)
+        if store.attributes.get("parameter_layout") != task.layout.to_json():
+            raise StoreError(f"{path}: sampler.start: its network is another one")
+        last, draw = store.snapshots - 1, store.snapshots * store.schema.snapshot_every // store.schema.record_every - 1
+        if last < 0:
+            raise StoreError(f"{path}: sampler.start: it has no snapshot yet")
+        walkers = range(store.schema.walkers)
+        parameters = np.stack([store.read_rows("parameters", walker, last, last + 1)[0] for walker in walkers])
+        found = cls(store.read("slot_temperature")[:, draw].astype(np.float64), parameters)
+        whole = np.isfinite(found.parameters).all(1) & np.isfinite(found.temperature)
+        if not whole.any():
+            raise StoreError(f"{path}: sampler.start: all of its walkers are lost")
+        return cls(found.temperature[whole], found.parameters[whole])
+
+    def nearest(self, temperature: float, turn: int) -> np.ndarray:
+        """Parameters (P,) of a walker at the temperature nearest to this one; of several, the `turn`-th in turn."""
+        away = np.abs(np.log(self.temperature / temperature))
+        (here,) = np.nonzero(away <= away.min() + 1e-9)
+        return np.asarray(self.parameters[here[turn % len(here)]])
+
+    def content_hash(self) -> str:
+        return hashlib.sha256(self.temperature.tobytes() + self.parameters.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Starts:
+    """The start of every walker of a run of `config` on `task`, with its reference weights where there are any."""
+
+    config: Config
+    task: Task
+    weights: weights.Weights | None
+
+    @cached_property
+    def stores(self) -> dict[str, Ends]:
+        """The stores that walkers start from, by their paths."""
+        paths = dict.fromkeys(start for start in self.config.sampler.start if start.endswith(".zarr"))
+        return {path: Ends.of(Path(path), self.task) for path in paths}
+
+    def of(self, walker: int) -> np.ndarray:
+        """Starting weights (P,), float32, scaled to the sphere that `sampler.norm2` names.
+
+        Walkers on spheres of their own would sample laws of their own.
+        """
+        start = self._unscaled(walker)
+        if self._norm2 is None:
+            return start
+        return start * np.float32(np.sqrt(self._norm2 / norm2(start)))
+
+    def _unscaled(self, walker: int) -> np.ndarray:
+        start, turn = self.config.start_of(walker)
+        if start == "random":
+            stream = generator(self.config.run.seed, RANDOM_STARTS, walker)
+            return self.task.initial(stream).astype(np.float32)
+        if start in self.stores:
+            return self.stores[start].nearest(self.config.temperature_of(walker), turn)
+        assert self.weights is not None
+        chosen = self.weights.es if start == "ES" else self.weights.ot
+        return chosen[turn % len(chosen)]
+
+    @cached_property
+    def _norm2(self) -> float | None:
+        """|w|² of all starts; None where each keeps its own."""
+        wanted = self.config.sampler.norm2
+        if not self.config.sampler.constrained or wanted == "own":
+            return None
+        if wanted != "shared":
+            return float(wanted)
+        return norm2(self.weights.es[0] if self.weights else self._unscaled(0))
+
+    def identity(self) -> dict[str, str]:
+        """What decides the starts, by content."""
+        known = {"train.file": self.weights.content_hash() if self.weights else "random"}
+        return {**known, **{f"sampler.start {i}": ends.content_hash() for i, ends in enumerate(self.stores.values())}}
+
+
+def norm2(w: np.ndarray) -> float:
+    """|w|², float64."""
+    return float(np.sum(w.astype(np.float64) ** 2))
