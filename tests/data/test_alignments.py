@@ -61,7 +61,7 @@ def test_counts_and_known_sites(write):
     [
         (">a\nACDE\n>b\nACD\n", "align the sequences"),
         (">a\nAC1E\n", "'1' is no amino acid"),
-        (b">a\nAC\xffE\n", "not plain text"),
+        (b">a\nAC\xffE\n", "is no amino acid"),
         ("", "must have 1 to"),
         (">a\n", "length 0"),
         ("\n\n", "no sequences"),
