@@ -131,8 +131,8 @@ def _all_weights_read(name: str, model: Any, missing: Iterable[str]) -> None:
     """Raise DataError where the checkpoint lacks weights, such as a language-model head: they are drawn at random."""
     drawn = sorted(set(missing) & {key for key, _ in model.named_parameters()})
     if drawn:
-        raise DataError(f"{name}: the checkpoint lacks {len(drawn)} of the weights of {type(model).__name__}, the first "
-                        f"is {drawn[0]}: they would be random; give one with a language-model head")  # fmt: skip
+        raise DataError(f"{name}: the checkpoint lacks {len(drawn)} of the weights of {type(model).__name__}, the "
+                        f"first is {drawn[0]}: they would be random; give one with a language-model head")  # fmt: skip
 
 
 def _tokens(name: str, tokenizer: Any) -> tuple[list[int], list[int], np.ndarray]:

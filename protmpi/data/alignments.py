@@ -134,6 +134,9 @@ def _parsed(path: Path, text: str, forms: tuple[str, ...]) -> list[tuple[str, st
     for form in forms:
         try:
             records = AlignIO.read(StringIO(text + "\n\n"), form)
+            size = f"{len(records)} {records.get_alignment_length()}"
+            if form.startswith("phylip") and text.split("\n")[0].split() != size.split():
+                raise ValueError(f"{size} is not the size in the first line")
             return [(f"sequence {number} ({record.id})", str(record.seq)) for number, record in enumerate(records, 1)]
         except (ValueError, IndexError, AssertionError) as error:
             reasons.append(f"{form}: {' '.join(str(error).split())}")

@@ -105,7 +105,8 @@ def make_data(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="TOML; optional with --sequences")] = None,
     out: Annotated[Path | None, typer.Option(help="data file (HDF5); data.file of CONFIG if absent")] = None,
     sequences: Annotated[
-        Path | None, typer.Option(help="your own sequences: FASTA, A3M, aligned FASTA or one per line")
+        Path | None,
+        typer.Option(help="your own sequences: FASTA, A3M, Stockholm, Clustal, PHYLIP, SELEX, or one per line"),
     ] = None,
     structure: Annotated[str | None, typer.Option(help=OPTIONS["structure"].description)] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,

@@ -49,6 +49,22 @@ def _place(where: str, columns: str) -> str:
     return columns
 
 
+def goes_on_after_ter(text: str) -> bool:
+    """Whether a chain has a further residue with a Cα after its TER."""
+    last = ""
+    closed: set[str] = set()
+    for line in text.upper().split("\n"):
+        if line.startswith("MODEL "):
+            closed.clear()
+        elif line[:3] == "TER":
+            closed.add(last)
+        elif line[:6] in ("ATOM  ", "HETATM"):
+            last = line[20:22]
+            if last in closed and line[:4] == "ATOM" and line[12:16].strip() == "CA":
+                return True
+    return False
+
+
 def _names_of_four_letters(lines: list[str]) -> set[str]:
     """Names in columns 18 to 21 that a force field gives; elsewhere column 21 is the first letter of a chain."""
     names = {line[17:21] for line in lines if line[20:21] != " "}

@@ -22,7 +22,7 @@ import zlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from http.client import HTTPException
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -79,7 +79,8 @@ def parse(name: str, content: bytes) -> gemmi.Structure:
         structure = gemmi.read_structure_string(content)
         if structure.input_format == gemmi.CoorFormat.Pdb:
             text = pdb_lines.checked(name, content.decode("latin-1"))
-            structure = gemmi.read_pdb_string(text, split_chain_on_ter=not _has_sequences(structure))
+            cut = not _has_sequences(structure) and pdb_lines.goes_on_after_ter(text)
+            structure = gemmi.read_pdb_string(text, split_chain_on_ter=cut)
     except (ValueError, RuntimeError, IndexError, UnicodeDecodeError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{name}: not a readable PDB or mmCIF file: {reason}") from error
@@ -102,6 +103,10 @@ def _separate(structure: gemmi.Structure) -> None:
         chains = [chain.clone() for chain in model]
         while len(model):
             del model[0]
+        for chain, following in pairwise(chains):
+            if following.name == chain.name:  # cut at TER, which ends a polymer
+                for residue in chain:
+                    residue.entity_type = gemmi.EntityType.Polymer
         for chain in chains:
             for _, residues in groupby(chain, key=lambda residue: (whole or residue.segment, residue.subchain)):
                 part = gemmi.Chain(chain.name)
@@ -178,9 +183,11 @@ def proteins(name: str, structure: gemmi.Structure, model: int = 1) -> dict[str,
 
 def _all_in_the_chain(name: str, chain: gemmi.Chain, polymer: gemmi.ResidueSpan) -> None:
     """Raise DataError where amino acids of a chain come after a ligand or an ion, which ends it for gemmi."""
-    amino = [residue for residue in chain if residue.het_flag == "A" and residue.find_atom("CA", "*")
-             and gemmi.find_tabulated_residue(residue.name).is_amino_acid()]  # fmt: skip
-    apart = [residue for residue in amino if residue.entity_type != gemmi.EntityType.Polymer]
+    backbone = {"N", "CA", "C"}
+    apart = [residue for residue in chain
+             if residue.het_flag == "A" and residue.entity_type != gemmi.EntityType.Polymer
+             and (backbone <= (names := {atom.name for atom in residue}) or ("CA" in names and
+                  gemmi.find_tabulated_residue(residue.name).is_amino_acid()))]  # fmt: skip
     if apart:
         raise DataError(f"{name}: chain {chain.name or '(blank)'}: {apart[0].name} {apart[0].seqid} is apart from the "
                         f"chain of {len(polymer)} residues; put ligands and ions after it, or give it another "
