@@ -6,6 +6,7 @@ Any masked language model whose tokens are single residues will do: ESM-2, ESM-1
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,8 +80,8 @@ class LanguageModel:
 def load(name: str, allow_causal: bool = False) -> LanguageModel:
     """The language model of a local directory, or of this name on the Hugging Face hub; on a GPU where there is one.
 
-    Raises ProtmpiError, one line: transformers is missing, the model cannot be had or read, it is causal and that is
-    not allowed, or its tokens are no single residues.
+    Raises ProtmpiError, one line: transformers is missing, the model cannot be had or read, it lacks weights, it is
+    causal and that is not allowed, or its tokens are no single residues.
     """
     try:
         import torch
@@ -101,8 +102,10 @@ def load(name: str, allow_causal: bool = False) -> LanguageModel:
                             "no pair as a whole (precision 0.02 to 0.11 in the study); give a masked language model, "
                             "or --allow-causal to see it")  # fmt: skip
         kind = AutoModelForCausalLM if causal else AutoModelForMaskedLM
-        model = kind.from_pretrained(name, attn_implementation="eager").eval()
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        loaded: Any = kind.from_pretrained(name, attn_implementation="eager", output_loading_info=True)
+        model, read = loaded
+        _all_weights_read(name, model, read["missing_keys"])
+        model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
         return LanguageModel(name, model, AutoTokenizer.from_pretrained(name), causal)
     except DataError:
         raise
@@ -122,6 +125,14 @@ def _is_causal(name: str, config: Any, masked: Any) -> bool:
         what = ", ".join(architectures) or config.model_type
         raise DataError(f"{name}: {what} is no masked language model; give one, such as facebook/esm2_t6_8M_UR50D")
     return False
+
+
+def _all_weights_read(name: str, model: Any, missing: Iterable[str]) -> None:
+    """Raise DataError where the checkpoint lacks weights, such as a language-model head: they are drawn at random."""
+    drawn = sorted(set(missing) & {key for key, _ in model.named_parameters()})
+    if drawn:
+        raise DataError(f"{name}: the checkpoint lacks {len(drawn)} of the weights of {type(model).__name__}, the "
+                        f"first is {drawn[0]}: they would be random; give one with a language-model head")  # fmt: skip
 
 
 def _tokens(name: str, tokenizer: Any) -> tuple[list[int], list[int], np.ndarray]:

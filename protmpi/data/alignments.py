@@ -1,7 +1,8 @@
-"""A user's own sequences, brought to one length: FASTA, aligned FASTA, A3M, or one sequence per line.
+"""A user's own sequences, brought to one length.
 
-The form is recognised: a first character `>` means FASTA, otherwise every line is a sequence. White space and blank
-lines do not count; lines of one-per-line files that start with `#` are comments.
+The form is recognised by its start: FASTA (aligned, A3M, A2M), PIR, Stockholm, Clustal, PHYLIP; otherwise every line
+is a sequence, or a name and a sequence (SELEX, PSI). Lines with `#` before the first sequence are comments, in the last
+form anywhere; the secondary structure that HH-suite puts before an A3M is passed over.
 
 - Lowercase letters and `.` are insertions (A3M, A2M) and are dropped, if the sequences then have one length and had
   not before, or if both occur. Otherwise lowercase letters are residues (soft-masked FASTA) and `.` is a gap.
@@ -14,16 +15,29 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
+from io import StringIO
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from Bio import AlignIO
+from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from protmpi.data.alphabet import AMINO_ACIDS, MASK, MAX_LENGTH, encode
 from protmpi.errors import DataError
 
 UNKNOWN = "BJOUXZ*"
 MAX_FILE_BYTES = 1 << 30
+FORMS = {
+    r"\d+\s+\d+\s*\n": ("phylip-relaxed", "phylip", "phylip-sequential"),
+    r">[A-Z][A-Z0-9];": ("pir",),
+}
+"""How a file starts -> the names of its form in Biopython, to be tried in this order."""
+CLUSTAL = r"CLUSTAL|MUSCLE|PROBCONS|MSAPROBS|Kalign"
+ANNOTATION = re.compile(r"(ss|sa)_(dssp|pred|conf)\b")
+PIECE = re.compile(r"[A-Z*.-]+")
 _INSERTIONS = str.maketrans("", "", "abcdefghijklmnopqrstuvwxyz.")
 
 
@@ -44,9 +58,10 @@ class Alignment:
 def read(path: Path) -> Alignment:
     """Read sequences. Raises DataError: one line naming the file, the sequence and what is allowed."""
     text, sha256 = _text(path)
-    names, rows = _fasta(text) if text.lstrip().startswith(">") else _lines(text)
-    if not rows:
+    records = _records(path, text)
+    if not records:
         raise DataError(f"{path}: no sequences in it")
+    names, rows = (list(column) for column in zip(*records, strict=True))
     if all(row.endswith("*") for row in rows):
         rows = [row[:-1] for row in rows]
     rows, insertions = _without_insertions(rows)
@@ -83,30 +98,69 @@ def _text(path: Path) -> tuple[str, str]:
         raise DataError(f"{path}: cannot be read: {error}") from error
     if not 0 < len(content) <= MAX_FILE_BYTES:
         raise DataError(f"{path}: must have 1 to {MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode("ascii"), sha256
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not plain text: byte {error.start} is no ASCII character") from error
+    if b"\0" in content:
+        raise DataError(f"{path}: not plain text: it has bytes of zero; save it as UTF-8")
+    # the letters are ASCII, which is seen to later; names need not be
+    text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), sha256
 
 
-def _fasta(text: str) -> tuple[list[str], list[str]]:
-    names: list[str] = []
-    rows = []
-    for record in text.lstrip().removeprefix(">").split("\n>"):
-        header, _, body = record.partition("\n")
-        names.append(f"sequence {len(names) + 1} ({' '.join(header.split())[:40]})")
-        rows.append("".join(body.split()))
-    return names, rows
+def _records(path: Path, text: str) -> list[tuple[str, str]]:
+    """Name and letters of each sequence. Raises DataError where the form is not one of those above."""
+    start = text.lstrip()
+    for pattern, forms in FORMS.items():
+        if re.match(pattern, start):
+            return _parsed(path, start, forms)
+    if re.match(CLUSTAL, start):
+        # below each block are the marks of conserved columns, behind a line may stand how many residues there were
+        rows = [re.sub(r"\s+\d+$", "", line) for line in start.split("\n")[1:] if line[:1] != " "]
+        return _lines(path, "\n".join(rows), named=True)
+    if start.startswith("# STOCKHOLM"):
+        alignment, _, more = start.partition("\n//")
+        if more.strip():
+            raise DataError(f"{path}: has more than one alignment")
+        return _lines(path, alignment, named=True)
+    plain = re.sub(r"\A(?:#.*\n|\s+)*", "", text)
+    if not plain.startswith(">"):
+        return _lines(path, text)
+    records = SimpleFastaParser(StringIO(plain))
+    return [(f"sequence {number} ({' '.join(name.split())[:40]})", "".join(letters.split()))
+            for number, (name, letters) in enumerate(records, start=1) if not ANNOTATION.match(name)]  # fmt: skip
 
 
-def _lines(text: str) -> tuple[list[str], list[str]]:
-    names: list[str] = []
-    rows = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip() and not line.startswith("#"):
-            names.append(f"line {number}")
-            rows.append("".join(line.split()))
-    return names, rows
+def _parsed(path: Path, text: str, forms: tuple[str, ...]) -> list[tuple[str, str]]:
+    """By the first of Biopython's forms that fits."""
+    reasons = []
+    for form in forms:
+        try:
+            records = AlignIO.read(StringIO(text + "\n\n"), form)
+            size = f"{len(records)} {records.get_alignment_length()}"
+            if form.startswith("phylip") and text.split("\n")[0].split() != size.split():
+                raise ValueError(f"{size} is not the size in the first line")
+            return [(f"sequence {number} ({record.id})", str(record.seq)) for number, record in enumerate(records, 1)]
+        except (ValueError, IndexError, AssertionError) as error:
+            reasons.append(f"{form}: {' '.join(str(error).split())}")
+    raise DataError(f"{path}: cannot be read as {reasons[0]}")
+
+
+def _lines(path: Path, text: str, named: bool = False) -> list[tuple[str, str]]:
+    """One sequence per line, or a name and a sequence per line, then also in blocks with blank lines between."""
+    lines = [(number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line[:1] != "#"]
+    filled = [(number, words) for number, words in lines if words]
+    words_in_line = {len(words) for _, words in filled}
+    if words_in_line <= {1} and not named:
+        return [(f"line {number}", words[0]) for number, words in filled]
+    # first words of one length that are all of letters may be groups of a sequence
+    groups = len({len(words[0]) for _, words in filled}) == 1 and all(PIECE.fullmatch(words[0]) for _, words in filled)
+    if words_in_line != {2} or (groups and not named):
+        raise DataError(f"{path}: line {filled[0][0]}: is neither one sequence nor a name and a sequence; give one "
+                        "sequence per line without blanks, or FASTA")  # fmt: skip
+    blocks = [[words for _, words in block] for some, block in groupby(lines, key=lambda line: bool(line[1])) if some]
+    names = [name for name, _ in blocks[0]]
+    if any([name for name, _ in block] != names for block in blocks):
+        raise DataError(f"{path}: its blocks name different sequences")
+    return [(f"sequence {number} ({name})", "".join(block[number - 1][1] for block in blocks))
+            for number, name in enumerate(names, start=1)]  # fmt: skip
 
 
 def _without_insertions(rows: list[str]) -> tuple[list[str], int]:

@@ -41,10 +41,15 @@ class Trace:
 
 
 def files(folder: Path) -> list[Path]:
-    """Structure files in a folder and the folders in it, sorted. Raises DataError where one lies elsewhere."""
+    """Structure files in a folder and the folders in it, sorted; hidden ones do not count.
+
+    Raises DataError where one lies elsewhere.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with PDB or mmCIF files ({', '.join(SUFFIXES)}, also .gz)")
-    found = sorted(p for p in folder.rglob("*") if GZIPPED.sub("", p.name).lower().endswith(SUFFIXES))
+    # hidden ones are no structures: macOS puts what it knows of x.pdb into ._x.pdb
+    found = sorted(p for p in folder.rglob("*") if GZIPPED.sub("", p.name).lower().endswith(SUFFIXES)
+                   and not any(part.startswith(".") for part in p.relative_to(folder).parts))  # fmt: skip
     if not 1 <= len(found) <= MAX_FILES:
         raise DataError(f"{folder}: {len(found)} PDB or mmCIF files; 1 to {MAX_FILES} are allowed")
     home = folder.resolve()
@@ -65,7 +70,7 @@ def traces(path: Path) -> Iterator[Trace]:
         name = f"{stem}_{letter}"
         if not NAME.fullmatch(name):
             raise DataError(f"{path}: chain {name!r}: names have up to 64 letters, digits and . _ + : -")
-        yield _trace(name, polymer.read_chain(structure, residues), path)
+        yield _trace(name, polymer.read_chain(str(path), structure, residues), path)
 
 
 def _trace(name: str, chain: polymer.Chain, path: Path) -> Trace:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from protmpi import config as configuration
-from protmpi.data.alphabet import MAX_LENGTH
+from protmpi.data.alphabet import MASK, MAX_LENGTH
 from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
 
@@ -47,6 +47,9 @@ def contacts(
         f"L = {structure.length}, {structure.missing} without coordinates, cutoff {cutoff:g} Å, "
         f"positions by {structure.provenance['numbering']}"
     )
+    for note in ("unknown_residues", "atoms_without_place", "molecules_of_chain"):
+        if note in structure.provenance:
+            console.print(f"{note.replace('_', ' ')}: {structure.provenance[note]}")
     table = Table("|i-j| at least", "pairs", box=SIMPLE)
     for separation, pairs in structure.pairs_by_separation().items():
         table.add_row(str(separation), str(pairs))
@@ -85,11 +88,12 @@ def structures(
 
     data = collect.collect(folder, clusters, max_length, (val, test), seed, progress)
     chains.save(out, data)
-    table = Table("split", "chains", "clusters", "residues", "without coordinates", box=SIMPLE)
+    table = Table("split", "chains", "clusters", "residues", "unknown", "without coordinates", box=SIMPLE)
     for code, name in enumerate(("train", "validation", "test")):
         chosen = data.split == code
         sites = np.repeat(chosen, data.lengths)
-        counts = (chosen.sum(), len(np.unique(data.cluster[chosen])), sites.sum(), data.missing[sites].sum())
+        unknown = (data.tokens[sites] == MASK).sum()
+        counts = (chosen.sum(), len(np.unique(data.cluster[chosen])), sites.sum(), unknown, data.missing[sites].sum())
         table.add_row(name, *map(str, counts))
     console.print(table)
     left_out = ", ".join(f"{count} {reason}" for reason, count in data.attributes["left_out"].items())
@@ -101,7 +105,8 @@ def make_data(
     config: Annotated[Path | None, typer.Argument(metavar="[CONFIG]", help="TOML; optional with --sequences")] = None,
     out: Annotated[Path | None, typer.Option(help="data file (HDF5); data.file of CONFIG if absent")] = None,
     sequences: Annotated[
-        Path | None, typer.Option(help="your own sequences: FASTA, A3M, aligned FASTA or one per line")
+        Path | None,
+        typer.Option(help="your own sequences: FASTA, A3M, Stockholm, Clustal, PHYLIP, SELEX, or one per line"),
     ] = None,
     structure: Annotated[str | None, typer.Option(help=OPTIONS["structure"].description)] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,

@@ -8,6 +8,7 @@ in the sequence, and has no contacts.
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from protmpi.data import polymer
 from protmpi.data.alphabet import MAX_LENGTH
 from protmpi.data.structure import Structure
 from protmpi.errors import DataError
+
+MOLECULE = re.compile(r"-\d+$")
 
 
 def contact_map(
@@ -42,7 +45,7 @@ def read_structure(
     chosen = next(iter(proteins)) if chain is None else chain
     if chosen not in proteins:
         raise DataError(f"{name}: chain {chosen}: not a protein chain of model {model}; choose {', '.join(proteins)}")
-    found = polymer.read_chain(structure, proteins[chosen])
+    found = polymer.read_chain(name, structure, proteins[chosen])
     length = len(found.sequence)
     if not 2 <= length <= MAX_LENGTH:
         raise DataError(f"{name}: chain {chosen} has {length} residues; 2 to {MAX_LENGTH} are allowed")
@@ -51,9 +54,8 @@ def read_structure(
     owners: list[int] = []
     for residue in found.residues:
         residues[residue.position] = residue.label
-        kept = [atom.pos.tolist() for atom in residue.atoms if not atom.is_hydrogen()]
-        heavy_atoms += kept
-        owners += [residue.position] * len(kept)
+        heavy_atoms += [atom.pos.tolist() for atom in residue.atoms]
+        owners += [residue.position] * len(residue.atoms)
     contacts = _contacts(np.array(heavy_atoms).reshape(-1, 3), np.array(owners, dtype=int), cutoff, min_separation)
     provenance = {
         "file": name,
@@ -65,6 +67,13 @@ def read_structure(
         "numbering": found.numbering,
         "gemmi": version("gemmi"),
     }
+    molecules = [key for key in proteins if MOLECULE.sub("", key) == MOLECULE.sub("", chosen)]
+    notes = {
+        "unknown_residues": " ".join(found.unknown),
+        "atoms_without_place": found.placeless,
+        "molecules_of_chain": " ".join(molecules) if len(molecules) > 1 else "",
+    }
+    provenance |= {key: value for key, value in notes.items() if value}
     return Structure(found.sequence, contacts, tuple(residues), provenance), found
 
 

@@ -4,29 +4,40 @@ Positions run along the polymer as deposited (SEQRES, or entity_poly_seq in mmCI
 its place. Without such a record the residues found in the chain are numbered one after the other, whatever their author
 numbers and insertion codes. Modified residues (MSE, ...) count as their parent amino acid.
 
-Alternate locations: each residue keeps the one location (and with it the residue name) of highest summed occupancy, the
-first in the file when tied, together with the atoms that have no alternate.
+Alternate locations: each residue keeps the most occupied name and of that the most occupied location (mean over its
+atoms, the first in the file when tied), together with the atoms that have no alternate.
+
+A molecule ends where the file says so: at another chain or, where it has no SEQRES, another segment (segid) or TER.
+Further ones of chain A are A-2, A-3 ...; a chain without a letter has the name of its segment. Residue numbers that
+come twice in one molecule are refused, and so are amino acids behind a ligand, which would be no part of the chain.
+
+Atoms without a place are left out: coordinates that are no numbers (stars, blanks, `?`), the same number three times
+beyond 999 (9999.000), or a point where several atoms of the chain lie, as at 0 0 0.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from http.client import HTTPException
+from itertools import groupby, pairwise
 from pathlib import Path
 from urllib.request import urlopen
 
 import gemmi
 import numpy as np
 
-from protmpi.data.alphabet import AMINO_ACIDS
+from protmpi.data import pdb_lines
+from protmpi.data.residues import CAPS, is_heavy, letter, rename
 from protmpi.errors import DataError
 
 MAX_TEXT_BYTES = 1 << 30
-RARE_PARENTS = {"U": "C", "O": "K"}  # selenocysteine and pyrrolysine
+NO_ALTERNATE = "\0"
+PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
+BOND = 3.0
+"""Å: farther than any atom from the next of its residue."""
 
 
 def fetch(pdb_id: str) -> bytes:
@@ -63,13 +74,44 @@ def parse(name: str, content: bytes) -> gemmi.Structure:
             content = unzip.decompress(content, MAX_TEXT_BYTES)
             if not unzip.eof:
                 raise DataError(f"{name}: truncated, or larger than {MAX_TEXT_BYTES >> 20} MiB when uncompressed")
+        # no reader knows a byte order mark or lines that end with CR alone
+        content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         structure = gemmi.read_structure_string(content)
+        if structure.input_format == gemmi.CoorFormat.Pdb:
+            text = pdb_lines.checked(name, content.decode("latin-1"))
+            cut = not _has_sequences(structure) and pdb_lines.goes_on_after_ter(text)
+            structure = gemmi.read_pdb_string(text, split_chain_on_ter=cut)
     except (ValueError, RuntimeError, IndexError, UnicodeDecodeError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{name}: not a readable PDB or mmCIF file: {reason}") from error
+    rename(structure)
+    structure.remove_waters()
+    _separate(structure)
     structure.setup_entities()
     structure.assign_label_seq_id()
     return structure
+
+
+def _has_sequences(structure: gemmi.Structure) -> bool:
+    return any(entity.full_sequence for entity in structure.entities)
+
+
+def _separate(structure: gemmi.Structure) -> None:
+    """Make every segment (PDB without SEQRES) and every asymmetric unit (mmCIF) of a chain a chain."""
+    whole = _has_sequences(structure)
+    for model in structure:
+        chains = [chain.clone() for chain in model]
+        while len(model):
+            del model[0]
+        for chain, following in pairwise(chains):
+            if following.name == chain.name:  # cut at TER, which ends a polymer
+                for residue in chain:
+                    residue.entity_type = gemmi.EntityType.Polymer
+        for chain in chains:
+            for _, residues in groupby(chain, key=lambda residue: (whole or residue.segment, residue.subchain)):
+                part = gemmi.Chain(chain.name)
+                part.append_residues(list(residues))
+                model.add_chain(part)
 
 
 @dataclass(frozen=True)
@@ -83,7 +125,7 @@ class Placed:
     """Author number and insertion code."""
 
     atoms: list[gemmi.Atom]
-    """Of one alternate location."""
+    """The heavy ones of one alternate location that have a place, at least one."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +140,12 @@ class Chain:
 
     residues: list[Placed]
 
+    placeless: int
+    """Heavy atoms without a place."""
+
+    unknown: tuple[str, ...]
+    """Names of the residues without a parent amino acid, each once."""
+
     def trace(self) -> tuple[np.ndarray, np.ndarray]:
         """Cα atoms (L, 3) in Å, 0 where there is none, and where that is (L,) bool."""
         coordinates = np.zeros((len(self.sequence), 3))
@@ -111,65 +159,123 @@ class Chain:
 
 
 def proteins(name: str, structure: gemmi.Structure, model: int = 1) -> dict[str, gemmi.ResidueSpan]:
-    """The protein chains of a model by author name, at least one. `name` is that of the file, for errors."""
+    """The protein chains of a model by name, at least one. `name` is that of the file, for errors."""
     if not 1 <= model <= len(structure):
         raise DataError(f"{name}: model {model}: the file has models 1 to {len(structure)}")
-    peptides = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
-    polymers = {found.name: found.get_polymer() for found in structure[model - 1]}
-    found = {key: polymer for key, polymer in polymers.items() if polymer.check_polymer_type() in peptides}
+    found: dict[str, gemmi.ResidueSpan] = {}
+    for chain in structure[model - 1]:
+        polymer = chain.get_polymer()
+        _all_in_the_chain(name, chain, polymer)
+        if polymer.check_polymer_type() not in PEPTIDES:
+            continue
+        key = first = chain.name or polymer[0].segment
+        if first in found and all(residue.het_flag == "H" for residue in polymer):
+            continue  # an amino acid as a ligand
+        molecules = 1
+        while key in found:
+            molecules += 1
+            key = f"{first}-{molecules}"
+        found[key] = polymer
     if not found:
         raise DataError(f"{name}: model {model} has no protein chain")
     return found
 
 
-def read_chain(structure: gemmi.Structure, polymer: gemmi.ResidueSpan) -> Chain:
-    """Sequence and residues of one chain."""
-    sequence, positions, numbering = _sequence(structure, polymer)
-    residues = []
-    for residue, location in _residues(polymer):
-        position = positions[str(residue.seqid)]
-        if 0 <= position < len(sequence):  # the others are terminal caps
-            atoms = [atom for atom in residue if atom.altloc in ("\0", location)]
-            residues.append(Placed(position, str(residue.seqid), atoms))
-    return Chain(sequence, numbering, residues)
+def _all_in_the_chain(name: str, chain: gemmi.Chain, polymer: gemmi.ResidueSpan) -> None:
+    """Raise DataError where amino acids of a chain come after a ligand or an ion, which ends it for gemmi."""
+    backbone = {"N", "CA", "C"}
+    apart = [residue for residue in chain
+             if residue.het_flag == "A" and residue.entity_type != gemmi.EntityType.Polymer
+             and (backbone <= (names := {atom.name for atom in residue}) or ("CA" in names and
+                  gemmi.find_tabulated_residue(residue.name).is_amino_acid()))]  # fmt: skip
+    if apart:
+        raise DataError(f"{name}: chain {chain.name or '(blank)'}: {apart[0].name} {apart[0].seqid} is apart from the "
+                        f"chain of {len(polymer)} residues; put ligands and ions after it, or give it another "
+                        "chain letter")  # fmt: skip
 
 
-def _sequence(structure: gemmi.Structure, polymer: gemmi.ResidueSpan) -> tuple[str, dict[str, int], str]:
-    """One-letter sequence, position of each residue by its author number and insertion code, and the numbering used."""
-    groups = [group[0] for group in polymer.residue_groups()]
+def read_chain(name: str, structure: gemmi.Structure, polymer: gemmi.ResidueSpan) -> Chain:
+    """Sequence and residues of one chain. Raises DataError, one line, where a residue number comes twice."""
+    found = [_conformer(name, list(group)) for group in polymer.residue_groups()]
+    numbers: set[str] = set()
+    for residue, _ in found:
+        if str(residue.seqid) in numbers:
+            raise _twice(name, residue)
+        numbers.add(str(residue.seqid))
+    names, labels, numbering = _sequence(structure, polymer, [residue for residue, _ in found])
+    first, last = _without_caps(names)
+    residues = [
+        Placed(label - 1 - first, str(residue.seqid), atoms)
+        for (residue, atoms), label in zip(found, labels, strict=True)
+        if first < label <= last  # the others are terminal caps
+    ]
+    placed = _with_places(residues)
+    letters = {residue: letter(residue) for residue in names[first:last]}
+    return Chain(
+        sequence="".join(letters[residue] for residue in names[first:last]),
+        numbering=numbering,
+        residues=[residue for residue in placed if residue.atoms],
+        placeless=sum(len(before.atoms) - len(after.atoms) for before, after in zip(residues, placed, strict=True)),
+        unknown=tuple(residue for residue, code in letters.items() if code == "X"),
+    )
+
+
+def _sequence(
+    structure: gemmi.Structure, polymer: gemmi.ResidueSpan, found: list[gemmi.Residue]
+) -> tuple[list[str], list[int], str]:
+    """Names of all residues, the place (from 1) of each one found, and the numbering used."""
     entity = structure.get_entity_of(polymer)
-    deposited = [gemmi.Entity.first_mon(item) for item in entity.full_sequence] if entity else []
-    numbering = "deposited sequence"
-    labels = [residue.label_seq or 0 for residue in groups]
-    if not all(1 <= label <= len(deposited) for label in labels):
-        numbering = "residues found"
-        deposited = [residue.name for residue, _ in _residues(polymer)]
-        labels = list(range(1, len(groups) + 1))
-    first, last = _without_caps(deposited)
-    sequence = "".join(_letter(residue) for residue in deposited[first:last])
-    positions = {str(residue.seqid): label - 1 - first for residue, label in zip(groups, labels, strict=True)}
-    return sequence, positions, numbering
+    names = [gemmi.Entity.first_mon(item) for item in entity.full_sequence] if entity else []
+    labels = [residue.label_seq or 0 for residue in found]
+    if not all(1 <= label <= len(names) for label in labels):
+        return [residue.name for residue in found], list(range(1, len(found) + 1)), "residues found"
+    for residue, label in zip(found, labels, strict=True):
+        names[label - 1] = residue.name  # of several at one place, the one that has the atoms
+    return names, labels, "deposited sequence"
 
 
 def _without_caps(names: list[str]) -> tuple[int, int]:
     """Range of the residues proper: acetyl and amide caps at the ends are no residues."""
-    amino = [index for index, name in enumerate(names) if name not in ("ACE", "NH2", "NME", "FOR")]
+    amino = [index for index, name in enumerate(names) if name not in CAPS]
     return (amino[0], amino[-1] + 1) if amino else (0, 0)
 
 
-def _letter(residue: str) -> str:
-    letter = gemmi.find_tabulated_residue(residue).one_letter_code.upper()
-    letter = RARE_PARENTS.get(letter, letter)
-    return letter if letter in AMINO_ACIDS else "X"
+def _conformer(name: str, group: list[gemmi.Residue]) -> tuple[gemmi.Residue, list[gemmi.Atom]]:
+    """Of the residues of one number, the one to keep, and its heavy atoms in one alternate location."""
+    heavy = [(index, atom) for index, residue in enumerate(group) for atom in residue if is_heavy(residue.name, atom)]
+    if len({(atom.name, atom.altloc) for _, atom in heavy}) < len(heavy):
+        raise _twice(name, group[0])
+    copies = Counter(atom.name for _, atom in heavy)
+    occupancies: defaultdict[tuple[int, str], list[float]] = defaultdict(list)
+    for index, atom in heavy:
+        if atom.altloc != NO_ALTERNATE or copies[atom.name] > 1:
+            occupancies[index, atom.altloc].append(atom.occ)
+    means = {key: round(float(np.mean(values)), 3) for key, values in occupancies.items()}
+    kept = max(range(len(group)), key=lambda index: sum(mean for key, mean in means.items() if key[0] == index))
+    locations = [key for key in means if key[0] == kept] or [(kept, NO_ALTERNATE)]
+    _, location = max(locations, key=lambda key: means.get(key, 0.0))
+    own = [atom for index, atom in heavy if index == kept]
+    located = {atom.name for atom in own if atom.altloc == location}
+    atoms = [atom for atom in own
+             if atom.altloc == location or (atom.altloc == NO_ALTERNATE and atom.name not in located)]  # fmt: skip
+    return group[kept], atoms
 
 
-def _residues(polymer: gemmi.ResidueSpan) -> Iterator[tuple[gemmi.Residue, str]]:
-    """One residue for each position, with the alternate location that it keeps ("" if it has none)."""
-    for group in polymer.residue_groups():
-        occupancy: defaultdict[tuple[int, str], float] = defaultdict(float)
-        for index, residue in enumerate(group):
-            for atom in residue:
-                if atom.altloc != "\0":
-                    occupancy[index, atom.altloc] += atom.occ
-        index, location = max(occupancy, key=lambda key: occupancy[key]) if occupancy else (0, "")
-        yield group[index], location
+def _twice(name: str, residue: gemmi.Residue) -> DataError:
+    return DataError(f"{name}: {residue.name} {residue.seqid} comes twice in one chain; tell molecules apart by chain "
+                     "letters or segments, and inserted residues by insertion codes")  # fmt: skip
+
+
+def _with_places(residues: list[Placed]) -> list[Placed]:
+    """The residues with those of their atoms that have a place."""
+    points = np.array([atom.pos.tolist() for residue in residues for atom in residue.atoms]).reshape(-1, 3)
+    owner = np.repeat(np.arange(len(residues)), [len(residue.atoms) for residue in residues])
+    _, index, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
+    size = np.abs(points)
+    sentinel = (size.max(axis=1) >= 999) & (size.max(axis=1) == size.min(axis=1))
+    somewhere = np.isfinite(points).all(axis=1) & ~sentinel & (counts[index.ravel()] == 1)
+    for atom in np.flatnonzero(somewhere & ~points.any(axis=1)):  # the one at 0 0 0
+        distances = np.linalg.norm(points[somewhere & (owner == owner[atom])], axis=1)
+        somewhere[atom] = len(distances) == 1 or np.sort(distances)[1] <= BOND
+    kept = iter(somewhere.tolist())
+    return [replace(residue, atoms=[atom for atom in residue.atoms if next(kept)]) for residue in residues]

@@ -15,7 +15,7 @@ def read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) 
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({type(error).__name__})") from None
     header = lines[0] if lines else ""
@@ -27,6 +27,9 @@ def read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) 
     for name in required:
         if columns.count(name) != 1:
             raise DataError(f"{path}: must have one column {name!r}; the first line names {', '.join(columns) or '-'}")
+    for name in optional:
+        if columns.count(name) > 1:
+            raise DataError(f"{path}: has {columns.count(name)} columns {name!r}; one is allowed")
     found = []
     for number, row in enumerate(rows[1:], start=2):
         if not row:

@@ -152,6 +152,32 @@ def test_what_is_no_protein_language_model(esm: Path, tmp_path: Path) -> None:
         assert str(folder) in str(caught.value)
 
 
+def rewritten(folder: Path, source: Path, kind: str, lost: str = "nothing") -> Path:
+    """A checkpoint of the model of another class, without the weights whose name has `lost` in it."""
+    model = getattr(transformers, kind).from_pretrained(source)
+    kept = {name: value for name, value in model.state_dict().items() if lost not in name}
+    write_tokenizer(folder)
+    model.save_pretrained(folder, state_dict=kept)
+    return folder
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(esm: Path, causal: Path, tmp_path: Path) -> None:
+    for number, (source, kind, lost, first) in enumerate((
+        (esm, "EsmModel", "nothing", r"5 of the weights of EsmForMaskedLM, the first is lm_head\.bias"),
+        (esm, "EsmForMaskedLM", "lm_head.dense", r"2 of the weights .* lm_head\.dense\.bias"),
+        (esm, "EsmForMaskedLM", "layer.1.attention.self.query.weight", r"1 of the weights .*query\.weight"),
+        (causal, "GPT2LMHeadModel", "wpe", r"1 of the weights of GPT2LMHeadModel, .*wpe"),
+    )):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with pytest.raises(DataError, match=rf"the checkpoint lacks {first}") as caught:
+            load(str(rewritten(folder, source, kind, lost)), allow_causal=True)
+        assert "\n" not in str(caught.value)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    load(str(rewritten(whole, esm, "EsmForMaskedLM")))
+
+
 def test_a_chain_longer_than_its_positions(esm: Path) -> None:
     with pytest.raises(DataError, match="reads up to 96 residues, a chain has 97"):
         load(str(esm)).attention(np.zeros(97, dtype=np.uint8))

@@ -41,12 +41,28 @@ def test_alphabet():
         (">query\nACDE\n>b\nAkkC-E\n>c\n-CDEw\n", ["ACDE", "ACXE", "XCDE"]),  # A3M
         (">a\nA.CDE\n>b\nAkC-E\n", ["ACDE", "ACXE"]),  # A2M
         (">a\nACDE\n>b\nacDE\n", ["ACDE", "ACDE"]),  # soft-masked FASTA
+        ("\ufeff>a Protéine α\nACDE\n>b\nACDF\n", ["ACDE", "ACDF"]),  # byte order mark, UTF-8 in a name
+        (b">a \xe9\nACDE\n>b\nACDF\n", ["ACDE", "ACDF"]),  # Latin-1
+        (">a\rACDE\r>b\rACDF\r", ["ACDE", "ACDF"]),  # line ends of old Macintoshes
+        ("#A3M#\n>a\nACDE\n>b\nAkkC-E\n", ["ACDE", "ACXE"]),  # HH-suite
+        ("#4\t1\n>101\nACDE\n>b\t1\t0.5\nAkkC-E\n", ["ACDE", "ACXE"]),  # ColabFold
+        (">ss_pred x\nHEHE\n>ss_conf\n9999\n>a\nACDE\n>b\nACDF\n", ["ACDE", "ACDF"]),  # secondary structure
+        (">P1;a\nMAN\nACDE*\n>P1;b\nRAT\nACDF*\n", ["ACDE", "ACDF"]),  # PIR: a line of description
+        ("# STOCKHOLM 1.0\n#=GF ID x\na AC..DE\nb ACklDE\n#=GR b SS HHHHHH\nc A-..DE\n//\n", ["ACDE", "ACDE", "AXDE"]),
+        ("# STOCKHOLM 1.0\nA AC\nA AD\n\nA EF\nA GH\n//\n", ["ACEF", "ADGH"]),  # one name twice, two blocks
+        ("CLUSTAL W (1.83)\n\n\na AC 2\nb A- 1\n  * \n\na EF 4\nb GF 3\n   *\n", ["ACEF", "AXGF"]),
+        (" 2 4\na  ACDE\nb  A-DF\n", ["ACDE", "AXDF"]),  # PHYLIP
+        (" 2 4\na  AC\nb  A-\n\nDE\nDF\n", ["ACDE", "AXDF"]),  # in blocks
+        (" 2 4\nname one  ACDE\nnametwotwoA-DF\n", ["ACDE", "AXDF"]),  # names of ten characters
+        ("seqAa AC-E\nseqAb ACDF\n", ["ACXE", "ACDF"]),  # SELEX
+        ("#=RF xx\nHUMAN AC\nRAT   A-\n\nHUMAN EF\nRAT   GF\n", ["ACEF", "AXGF"]),  # its blocks
         (">a\nABXZ\n>b\nUOJ*\n>c\nACDE\n", ["AXXX", "XXXX", "ACDE"]),  # rare and ambiguous letters
     ],
 )
 def test_forms(write, content, expected):
     assert letters(read(write(content))) == expected
-    assert letters(read(write(gzip.compress(content.encode()), "own.gz"))) == expected
+    content = content if isinstance(content, bytes) else content.encode()
+    assert letters(read(write(gzip.compress(content), "own.gz"))) == expected
 
 
 def test_counts_and_known_sites(write):
@@ -61,7 +77,14 @@ def test_counts_and_known_sites(write):
     [
         (">a\nACDE\n>b\nACD\n", "align the sequences"),
         (">a\nAC1E\n", "'1' is no amino acid"),
-        (b">a\nAC\xffE\n", "not plain text"),
+        (b">a\nAC\xffE\n", "is no amino acid"),
+        (">a\nACDE\n>b\nACDF\n".encode("utf-16"), "bytes of zero; save it as UTF-8"),
+        ("ACDEF GHIKL\nACDEF GHIKW\n", "neither one sequence nor a name"),  # in groups: the first is no name
+        ("s ACDE\nt ACDF\nACDG\n", "neither one sequence nor a name"),
+        ("#NEXUS\nbegin data;\ndimensions ntax=2 nchar=4;\nmatrix\na ACDE\nb ACDF\n;\nend;\n", "neither one sequence"),
+        ("s ACDE\nt ACDF\n\ns ACDE\nu ACDF\n", "its blocks name different sequences"),
+        ("# STOCKHOLM 1.0\na ACDE\n//\n# STOCKHOLM 1.0\na ACDE\n//\n", "more than one alignment"),
+        (" 3 4\na ACDE\nb ACDF\n", "cannot be read as phylip"),
         ("", "must have 1 to"),
         (">a\n", "length 0"),
         ("\n\n", "no sequences"),

@@ -7,6 +7,7 @@ from urllib.error import URLError
 import gemmi
 import numpy as np
 import pytest
+from pdb_text import atom, pdb
 
 from protmpi.data import polymer, structure
 from protmpi.data.contacts import contact_map
@@ -14,30 +15,6 @@ from protmpi.errors import DataError
 
 ACBP_FILE = Path(__file__).parents[3] / "shared/data/1nti.pdb"
 needs_1nti = pytest.mark.skipif(not ACBP_FILE.is_file(), reason="../shared/data/1nti.pdb is not here")
-
-
-def atom(
-    residue,
-    number,
-    x,
-    name="CA",
-    chain="A",
-    alternate=" ",
-    insertion=" ",
-    occupancy=1.0,
-    element="C",
-    record="ATOM",
-    y=0.0,
-):
-    return (
-        f"{record:<6}{1:>5} {name:^4}{alternate}{residue:>3} {chain}{number:>4}{insertion}   "
-        f"{x:8.3f}{y:8.3f}{0:8.3f}{occupancy:6.2f}{10:6.2f}          {element:>2}"
-    )
-
-
-def pdb(*atoms, sequence=None, after=()):
-    seqres = [f"SEQRES   1 A{len(sequence):5d}  {' '.join(sequence)}"] if sequence else []
-    return "\n".join([*seqres, *atoms, "TER", *after, "END"]) + "\n"
 
 
 @pytest.fixture
@@ -250,6 +227,8 @@ def test_json_round_trip(tmp_path):
     shipped = structure.shipped()
     shipped.save(tmp_path / "copy.json")
     assert structure.load(tmp_path / "copy.json") == shipped
+    (tmp_path / "marked.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "copy.json").read_bytes())
+    assert structure.load(tmp_path / "marked.json") == shipped
     assert shipped.at_separation(4).pairs_by_separation((1, 4)) == {1: 158, 4: 158}
 
 

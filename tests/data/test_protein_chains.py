@@ -116,9 +116,33 @@ def test_a_table_of_splits_is_followed(folder: Path) -> None:
     assert read(folder, table).split.tolist() == [{"train": TRAIN, "val": VAL, "test": TEST}[s] for s in chosen]
 
 
+def test_a_byte_order_mark_is_no_letter_of_the_table(folder: Path) -> None:
+    table = "chain,cluster\n" + "".join(f"{name}_A,{n // 2}\n" for n, name in enumerate("abcdefgh"))
+    assert read(folder, "\ufeff" + table).cluster.tolist() == read(folder, table).cluster.tolist()
+
+
+def test_hidden_files_are_passed_over(folder: Path) -> None:
+    (folder / "._a.pdb").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / ".ipynb_checkpoints" / "a-checkpoint.pdb").write_bytes((folder / "b.pdb").read_bytes())
+    assert read(folder).names == tuple(f"{name}_A" for name in "abcdefgh")
+
+
+def test_the_molecules_of_a_chain_are_chains(tmp_path: Path) -> None:
+    """The lengths differ, so that none can stand for another."""
+    parts = [structure("x", line(length), encode("ARNDCQEGHI"[:length])).make_pdb_string() for length in (10, 7)]
+    atoms = [[row for row in part.splitlines() if row.startswith("ATOM")] for part in parts]
+    (tmp_path / "x.pdb").write_text("\n".join([*atoms[0], "TER", *atoms[1], "END"]) + "\n")
+    assert [(trace.name, decode(trace.tokens)) for trace in collect.traces(tmp_path / "x.pdb")] == [
+        ("x_A", "ARNDCQEGHI"),
+        ("x_A-2", "ARNDCQE"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
+        ("chain,split,split\na_A,train,test\n", "has 2 columns 'split'"),
         ("chain,cluster,split\na_A,x,train\nb_A,x,test\n", "cluster x is in two splits, at chain b_A"),
         ("chain,split\na_A,training\n", "'training' is none of train, val, test"),
         ("chain,split\na_A,train\na_A,train\n", "chain a_A has two rows"),

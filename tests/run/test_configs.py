@@ -17,6 +17,12 @@ def test_it_parses(path: Path) -> None:
     load(path)
 
 
+def test_a_byte_order_mark_is_no_letter_of_the_first_key(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (CONFIGS / "demo.toml").read_bytes())
+    assert load(path) == load(CONFIGS / "demo.toml")
+
+
 @pytest.mark.parametrize("folder", ["paper", "gallery"])
 def test_a_campaign_has_every_network_and_files_of_its_own(folder: str) -> None:
     configs = [load(path) for path in (CONFIGS / folder).glob("*.toml")]
