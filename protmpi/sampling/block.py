@@ -20,12 +20,10 @@ from protmpi.sampling.streams import Streams
 
 
 class WalkerState(Protocol):
-    """What the states of all kernels have: position and mass (W, P)."""
+    """What the states of all kernels have: position (W, P)."""
 
     @property
     def position(self) -> Tensor: ...
-    @property
-    def mass(self) -> Tensor: ...
 
 
 S = TypeVar("S", bound=WalkerState)
@@ -68,9 +66,9 @@ class Block(ABC, Generic[S]):
         return self.state.position
 
     @property
+    @abstractmethod
     def mass(self) -> Tensor:
         """Masses (W, P)."""
-        return self.state.mass
 
     @abstractmethod
     def initialise(self) -> None:

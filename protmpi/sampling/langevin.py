@@ -49,6 +49,10 @@ class LangevinBlock(Block[State]):
         self._history: dict[str, np.ndarray] = {}
 
     @property
+    def mass(self) -> Tensor:
+        return self.state.mass
+
+    @property
     def _rho_first(self) -> float | None:
         """rho for as long as pace counts for more than exactness."""
         return self.config.rho_first if self.step < self._turn else None
