@@ -67,6 +67,28 @@ def test_average_product_correction_removes_what_belongs_to_sites() -> None:
     assert contacts.precision(contacts.scores(raw, apc=True), native, 3) == 1.0
 
 
+def test_attention_is_symmetrised_then_corrected_then_its_diagonal_goes() -> None:
+    """By explicit loops over a map of which nothing is symmetric; the broken twins take the steps in other orders."""
+    random = np.random.default_rng(16)
+    maps = np.exp(random.standard_normal((7, 7)))
+    both = [[(maps[i, j] + maps[j, i]) / 2 for j in range(7)] for i in range(7)]
+    row = [sum(both[i]) for i in range(7)]
+    expected = [[0.0 if i == j else both[i][j] - row[i] * row[j] / sum(row) for j in range(7)] for i in range(7)]
+    np.testing.assert_allclose(contacts.scores(maps, apc=True), expected, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(contacts.scores(maps), np.where(np.eye(7), 0.0, both), rtol=0, atol=1e-14)
+    late = contacts.symmetrised(contacts.average_product_corrected(maps))
+    early = contacts.average_product_corrected(contacts.scores(maps))
+    for broken in (late, early):
+        assert np.abs((broken - expected)[~np.eye(7, dtype=bool)]).max() > 0.01
+
+
+def test_products_of_two_factors_of_sites_vanish() -> None:
+    """A map need not be symmetric: rows and columns may have factors of their own."""
+    left, right = np.random.default_rng(17).uniform(0.5, 2.0, (2, L))
+    whole = np.stack([np.multiply.outer(left, right), np.zeros((L, L))])
+    np.testing.assert_allclose(contacts.average_product_corrected(whole), 0.0, atol=1e-12)
+
+
 def test_maps_are_symmetrised_before_pairs_are_ranked() -> None:
     one_sided = np.zeros((L, L))
     one_sided[9, 1] = 1.0
