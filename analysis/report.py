@@ -153,8 +153,8 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
         {
             "gains": (
                 weights.gains_figure(gains, slot),
-                f"Gains of the layer norms, sampled at {at}, and of the reference weights; last panel: elements "
-                "outside of a peak at zero.",
+                f"Gains of the layer norms of the last block, sampled at {at}, and of the reference weights; last "
+                "panel: elements outside of a peak at zero.",
             )
         },
         [("Elements of each layer norm that remain.", gains_table(gains))],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.cells import exponent_form, plus_minus, table_of
-from analysis.gains import SIGNIFICANT
+from analysis.gains import SIGNIFICANT, deciding, last_block
 from analysis.overlaps import WHOLE
 
 if TYPE_CHECKING:
@@ -38,15 +38,23 @@ def gains_table(data: xarray.Dataset) -> Table:
     columns = [_temperatures(data)]
     for index, (layer, size) in enumerate(zip(data["layer"].values, data["elements"].values, strict=True)):
         columns.append((f"{layer}\n(of {size})", _with_errors(data["remaining"].values[index])))
-    columns.append(("chance of\none peak", [f"{p:.2g}" for p in np.nanmin(data["bimodality"].values, axis=0)]))
+    for layer in last_block(data):
+        chances = data["bimodality"].sel(layer=layer).values
+        columns.append((f"{layer}: chance\nof one peak", [f"{chance:.2g}" for chance in chances]))
     return table_of(columns)
 
 
 def gains_remarks(data: xarray.Dataset) -> list[str]:
     """Whether the gains have a peak at zero, and what `protmpi compact` would do."""
-    lines = [f"Two peaks: dip test of |gain| below {SIGNIFICANT:g}, the layer norms of one size together."]
-    if (data["threshold"] > 0).any():
-        return [*lines, "Elements in the peak at zero can go: `protmpi compact STORE` writes the smaller network."]
+    layers = deciding(data, data["elements"].values[0])  # the first layer norm has the size of the embedding
+    lines = [f"Two peaks: dip test of |gain| below {SIGNIFICANT:g}, each layer norm by itself. Those of the last block "
+             f"({', '.join(layers)}) say which elements are useless."]  # fmt: skip
+    small = (data["threshold"].sel(layer=layers) > 0).values
+    if small.all(axis=0).any():
+        return [*lines, "Elements in the peak at zero can go: `protmpi compact STORE` writes the smaller network; the "
+                "larger count decides."]  # fmt: skip
+    if small.any():
+        return [*lines, "At no temperature all of them have a peak at zero: the larger count, which decides, is all."]
     return [*lines, "No peak at zero at any temperature: all elements remain."]
 
 

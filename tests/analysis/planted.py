@@ -26,7 +26,7 @@ def sites(length: int, random: np.random.Generator) -> np.ndarray:
 
 
 class PlantedHeads:
-    """Attention whose `good` heads hold the contacts of the proteins that it knows; the others noise, twenty times louder.
+    """Attention whose `good` heads hold the contacts of the proteins that it knows; the others noise, 20 times louder.
 
     A good head sees a contact only in one direction, under a product of factors of sites that are far larger than it:
     without APC the contacts are lost. Proteins are told apart by their residues.
