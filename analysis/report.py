@@ -194,10 +194,11 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
     subject.figures["contacts"] = contacts.contacts_figure(data), caption
     subject.tables.append(("Contact precision.", contacts_table(data)))
     subject.remarks += contacts_remarks(data)
+    subject.numbers["best_block"] = data[["best_block"]]
     subject.numbers["precision"] = data[["precision", "precision_of_mean", "chance"]]
     subject.numbers["tolerant_precision"] = data[["tolerant_precision", "tolerant_chance"]]
     subject.numbers["range_precision"] = data[["range_precision", "range_chance"]]
-    for name in ("precision", "tolerant_precision", "range_precision"):
+    for name in ("best_block", "precision", "tolerant_precision", "range_precision"):
         if f"reference_{name}" in data:
             subject.numbers[f"{name}_reference"] = data[[f"reference_{name}"]]
     return subject
@@ -279,7 +280,7 @@ def together(reports: Sequence[RunReport]) -> Subject:
     if any(n.attention is not None for n in found):
         subject.figures["networks_contacts"] = (
             networks.contacts_figure(found),
-            "Contact precision of the best block of each network against T/T*. Dotted: random scores.",
+            "Contact precision of the best block of each walker against T/T*. Dotted: random scores.",
         )
     subject.tables.append(("T* of each network.", tables.peaks_table([(r.label, r.data) for r in reports])))
     return subject
