@@ -180,7 +180,10 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
 
     slot = shown_slot(thermodynamics)
     subject = Subject("attention", "Attention and contacts")
-    caption = "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above)."
+    caption = (
+        "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above); last row, "
+        "where the best block differs: the map of each walker's best block, which the title names walker by walker."
+    )
     subject.figures["attention"] = contacts.maps_figure(data, slot), caption
     subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])
     subject.numbers["self_averaging"] = data[["self_averaging", "between"]]
@@ -189,7 +192,8 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
         return subject
     caption = (
         "(a) P@L and (b) tolerant P'@L of the attention maps, (c) classes of separation (short 6-11, medium 12-23, "
-        "long from 24 sites), (d) how alike maps of single snapshots are. Dotted: random scores."
+        "long from 24 sites), (d) how alike maps of single snapshots are. Dotted: random scores. Best: each walker, "
+        "and each set of reference weights, has its own best block."
     )
     subject.figures["contacts"] = contacts.contacts_figure(data), caption
     subject.tables.append(("Contact precision.", contacts_table(data)))

@@ -125,8 +125,8 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
                      for w in data["weights"].values}  # fmt: skip
             series.append((found, {**style, "ls": "none"}))
         reference_strip(panels[1, 0], series)
-        of_block = " of each walker's best block" if len(numbered(data)) > 1 else ""
-        panels[1, 0].set(ylabel=f"precision{of_block},\nL/2 pairs")
+        of_block = " of the best blocks" if len(numbered(data)) > 1 else ""
+        panels[1, 0].set(ylabel=f"precision{of_block}, L/2 pairs")
         panels[1, 0].legend(title="separation |i-j|; dots: chance", ncols=3)
         for b, block in enumerate(numbered(data)):
             colour = BLOCK_COLOURS[b % len(BLOCK_COLOURS)]
@@ -154,7 +154,7 @@ def _precision(axes: Axes, data: xarray.Dataset, name: str, chance: float) -> No
         style: dict[str, Any] = {"color": BLOCK_COLOURS[b % len(BLOCK_COLOURS)], "marker": "os^vD"[b % 5]}
         label = f"block {block}" if len(blocks) > 1 else "attention"
         if block == BEST:
-            style, label = {"color": PURPLE, "marker": "*"}, "best of each walker"
+            style, label = {"color": PURPLE, "marker": "*"}, "best"
         points(axes, temperature, data[name].sel(block=block).values, **style, label=label)
         reference = f"reference_{name}"
         found = {w: data[reference].sel(weights=w, block=block).values for w in data["weights"].values}
