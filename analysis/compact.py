@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from analysis.cells import exponent_form, plus_minus
-from analysis.gains import remaining_dimension
+from analysis.gains import deciding
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
 
 if TYPE_CHECKING:
+    import xarray
+
     from analysis.run import Run
 
 
@@ -26,9 +28,11 @@ class Compact(NamedTuple):
 def compact(run: Run, temperature: float | None = None) -> Compact:
     """Leave out the elements in the peak at zero of the gains: embedding dimension d', hidden units m' = 4 d'.
 
-    At one temperature of the ladder, by default the one next to T*. In a pooling network m' is what remains of the
-    layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError
-    when no gains are useless, ProtmpiError when `temperature` is not in the ladder.
+    As in the study the gains of the last block count, each of its layer norms by itself. Which of the two decides the
+    study does not say; here it is the larger count, so that no element goes that one of them uses. At one temperature
+    of the ladder, by default the one next to T*. In a pooling network m' is what remains of the layer norm of size m.
+    Everything else is the configuration of the run, with files of its own. Raises StoreError when one of the layer
+    norms has no useless gains, ProtmpiError when `temperature` is not in the ladder.
     """
     model = run.store.config["model"]
     if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out
@@ -36,15 +40,22 @@ def compact(run: Run, temperature: float | None = None) -> Compact:
     data = run.gains()
     slot = shown_slot(run.thermodynamics()) if temperature is None else _slot_of(run, temperature)
     at = f"at T = {exponent_form(run.temperature[slot])}"
-    mean, sem = remaining_dimension(data, model["d"])[slot]
-    d = max(2, round(float(mean)))
-    if not np.isfinite(mean) or d >= model["d"]:
-        raise StoreError(f"{run.store.path}: the gains have no peak at zero {at}: all {model['d']} elements remain")
-    m = 4 * d
-    if model["kind"] == "pooling":
-        m = round(float(remaining_dimension(data, model["m"])[slot, 0]))
-    remark = f"{plus_minus(mean, sem)} of {model['d']} elements remain {at}: d = {d}, m = {m}"
+    d, counts = _remaining(data, model["d"], slot)
+    if d >= model["d"]:
+        raise StoreError(f"{run.store.path}: the gains of a layer norm of the last block have no peak at zero {at}: "
+                         f"{counts} of {model['d']} elements remain; the larger count decides")  # fmt: skip
+    d = max(2, d)
+    m = _remaining(data, model["m"], slot)[0] if model["kind"] == "pooling" else 4 * d
+    remark = f"{counts} of {model['d']} elements remain {at}; the larger count decides: d = {d}, m = {m}"
     return Compact(_reduced(run.store.config, d, m), remark)
+
+
+def _remaining(data: xarray.Dataset, size: int, slot: int) -> tuple[int, str]:
+    """Largest count of elements that remain in a layer norm of this size of the last block, and all counts as text."""
+    layers = deciding(data, size)
+    found = data["remaining"].sel(layer=layers).values[:, slot]
+    counts = ", ".join(f"{layer} {plus_minus(*one)}" for layer, one in zip(layers, found, strict=True))
+    return size if np.isnan(found[:, 0]).any() else round(float(found[:, 0].max())), counts
 
 
 def _slot_of(run: Run, temperature: float) -> int:

@@ -29,21 +29,21 @@ def symmetrised(maps: np.ndarray) -> np.ndarray:
 
 
 def average_product_corrected(maps: np.ndarray) -> np.ndarray:
-    """A_ij - A_i A_j / A of symmetric maps, with means over all off-diagonal elements.
+    """A_ij - R_i C_j / S with the sums R over rows, C over columns and S over all elements; A need not be symmetric.
 
-    Dunn, Wahl and Gloor, Bioinformatics 24 (2008) 333. A product of site factors vanishes, but for its diagonal.
+    Dunn, Wahl and Gloor, Bioinformatics 24 (2008) 333. A product of factors of sites, u_i v_j, vanishes.
     """
-    off = maps * (1.0 - np.eye(maps.shape[-1]))
-    row, total = off.sum(-1), off.sum((-1, -2))
-    total = np.where(total == 0.0, 1.0, total)  # nothing off the diagonal: no background
-    background = row[..., :, np.newaxis] * row[..., np.newaxis, :] / total[..., np.newaxis, np.newaxis]
-    return np.asarray(maps - background)
+    row, column = maps.sum(-1, keepdims=True), maps.sum(-2, keepdims=True)
+    total = row.sum(-2, keepdims=True)
+    return np.asarray(maps - row * column / np.where(total == 0.0, 1.0, total))  # 0: nothing there, no background
 
 
 def scores(maps: np.ndarray, apc: bool = False) -> np.ndarray:
-    """Symmetric scores of pairs from attention maps."""
+    """Symmetric scores of pairs from attention maps: symmetrised, APC, zero diagonal (METHOD section 13)."""
     found = symmetrised(np.asarray(maps, dtype=np.float64))
-    return average_product_corrected(found) if apc else found
+    if apc:
+        found = average_product_corrected(found)
+    return np.where(np.eye(found.shape[-1], dtype=bool), 0.0, found)
 
 
 def candidates(length: int, least: int = 1, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:

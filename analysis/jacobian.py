@@ -47,7 +47,11 @@ def centred(jacobian: np.ndarray) -> np.ndarray:
 
 
 def pair_scores(jacobian: np.ndarray) -> np.ndarray:
-    """Scores of pairs (L, L): centred, Frobenius norm over letters, no diagonal, APC, symmetrised."""
+    """Scores of pairs (L, L): centred, Frobenius norm over letters, zero diagonal, APC, symmetrised.
+
+    In this order (METHOD section 13): the strength of i on j is not that of j on i, for a site that answers loudly
+    raises its column and not its row, and each has a background of its own.
+    """
     strength = np.sqrt(np.square(centred(jacobian)).sum((1, 3), dtype=np.float64))
     np.fill_diagonal(strength, 0.0)
     return symmetrised(average_product_corrected(strength))

@@ -153,8 +153,8 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
         {
             "gains": (
                 weights.gains_figure(gains, slot),
-                f"Gains of the layer norms, sampled at {at}, and of the reference weights; last panel: elements "
-                "outside of a peak at zero.",
+                f"Gains of the layer norms of the last block, sampled at {at}, and of the reference weights; last "
+                "panel: elements outside of a peak at zero.",
             )
         },
         [("Elements of each layer norm that remain.", gains_table(gains))],
@@ -180,7 +180,10 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
 
     slot = shown_slot(thermodynamics)
     subject = Subject("attention", "Attention and contacts")
-    caption = "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above)."
+    caption = (
+        "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above); last row, "
+        "where the best block differs: the map of each walker's best block, which the title names walker by walker."
+    )
     subject.figures["attention"] = contacts.maps_figure(data, slot), caption
     subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])
     subject.numbers["self_averaging"] = data[["self_averaging", "between"]]
@@ -189,15 +192,17 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
         return subject
     caption = (
         "(a) P@L and (b) tolerant P'@L of the attention maps, (c) classes of separation (short 6-11, medium 12-23, "
-        "long from 24 sites), (d) how alike maps of single snapshots are. Dotted: random scores."
+        "long from 24 sites), (d) how alike maps of single snapshots are. Dotted: random scores. Best: each walker, "
+        "and each set of reference weights, has its own best block."
     )
     subject.figures["contacts"] = contacts.contacts_figure(data), caption
     subject.tables.append(("Contact precision.", contacts_table(data)))
     subject.remarks += contacts_remarks(data)
+    subject.numbers["best_block"] = data[["best_block"]]
     subject.numbers["precision"] = data[["precision", "precision_of_mean", "chance"]]
     subject.numbers["tolerant_precision"] = data[["tolerant_precision", "tolerant_chance"]]
     subject.numbers["range_precision"] = data[["range_precision", "range_chance"]]
-    for name in ("precision", "tolerant_precision", "range_precision"):
+    for name in ("best_block", "precision", "tolerant_precision", "range_precision"):
         if f"reference_{name}" in data:
             subject.numbers[f"{name}_reference"] = data[[f"reference_{name}"]]
     return subject
@@ -279,7 +284,7 @@ def together(reports: Sequence[RunReport]) -> Subject:
     if any(n.attention is not None for n in found):
         subject.figures["networks_contacts"] = (
             networks.contacts_figure(found),
-            "Contact precision of the best block of each network against T/T*. Dotted: random scores.",
+            "Contact precision of the best block of each walker against T/T*. Dotted: random scores.",
         )
     subject.tables.append(("T* of each network.", tables.peaks_table([(r.label, r.data) for r in reports])))
     return subject

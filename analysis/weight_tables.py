@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.attention import BEST, blocks_text, numbered
 from analysis.cells import exponent_form, plus_minus, table_of
-from analysis.gains import SIGNIFICANT
+from analysis.gains import SIGNIFICANT, deciding, last_block
 from analysis.overlaps import WHOLE
 
 if TYPE_CHECKING:
@@ -38,34 +39,45 @@ def gains_table(data: xarray.Dataset) -> Table:
     columns = [_temperatures(data)]
     for index, (layer, size) in enumerate(zip(data["layer"].values, data["elements"].values, strict=True)):
         columns.append((f"{layer}\n(of {size})", _with_errors(data["remaining"].values[index])))
-    columns.append(("chance of\none peak", [f"{p:.2g}" for p in np.nanmin(data["bimodality"].values, axis=0)]))
+    for layer in last_block(data):
+        chances = data["bimodality"].sel(layer=layer).values
+        columns.append((f"{layer}: chance\nof one peak", [f"{chance:.2g}" for chance in chances]))
     return table_of(columns)
 
 
 def gains_remarks(data: xarray.Dataset) -> list[str]:
     """Whether the gains have a peak at zero, and what `protmpi compact` would do."""
-    lines = [f"Two peaks: dip test of |gain| below {SIGNIFICANT:g}, the layer norms of one size together."]
-    if (data["threshold"] > 0).any():
-        return [*lines, "Elements in the peak at zero can go: `protmpi compact STORE` writes the smaller network."]
+    layers = deciding(data, data["elements"].values[0])  # the first layer norm has the size of the embedding
+    lines = [f"Two peaks: dip test of |gain| below {SIGNIFICANT:g}, each layer norm by itself. Those of the last block "
+             f"({', '.join(layers)}) say which elements are useless."]  # fmt: skip
+    small = (data["threshold"].sel(layer=layers) > 0).values
+    if small.all(axis=0).any():
+        return [*lines, "Elements in the peak at zero can go: `protmpi compact STORE` writes the smaller network; the "
+                "larger count decides."]  # fmt: skip
+    if small.any():
+        return [*lines, "At no temperature all of them have a peak at zero: the larger count, which decides, is all."]
     return [*lines, "No peak at zero at any temperature: all elements remain."]
 
 
 def contacts_table(data: xarray.Dataset) -> Table:
-    """P@L and P'@L of every block at each temperature."""
+    """P@L and P'@L of every block and of the best ones at each temperature, and which those are, walker by walker."""
+    several = len(numbered(data)) > 1
     columns = [_temperatures(data)]
-    for block in data["block"].values:
-        name = f"block {block}\n" if data.sizes["block"] > 1 else ""
+    for block in data["block"].values if several else [BEST]:
+        name = ("best\n" if block == BEST else f"block {block}\n") if several else ""
         tolerant = data["tolerant_precision"].sel({"block": block, "tolerance": data.attrs["tolerance"]})
         columns.append((f"{name}P@L ±", _with_errors(data["precision"].sel(block=block).values)))
         columns.append((f"{name}P'@L ±", _with_errors(tolerant.values)))
-    columns.append(("maps alike\n(best block)", _with_errors(
-        data["self_averaging"].sel(block=data["best_block"].item()).values)))  # fmt: skip
+    if several:
+        columns.append(("best block of\neach walker", [blocks_text(row) for row in data["best_block"].values]))
+    columns.append(("maps alike\n(best)" if several else "maps alike",
+                    _with_errors(data["self_averaging"].sel(block=BEST).values)))  # fmt: skip
     return table_of(columns)
 
 
 def contacts_remarks(data: xarray.Dataset) -> list[str]:
     """How precision was counted, and what chance and the reference weights reach."""
-    options, best = data.attrs, data["best_block"].item()
+    options, several = data.attrs, len(numbered(data)) > 1
     at = {"tolerance": options["tolerance"]}
     lines = [
         "P@L: contacts among the L pairs of highest attention; P'@L: a pair of |i-j| > "
@@ -73,12 +85,16 @@ def contacts_remarks(data: xarray.Dataset) -> list[str]:
         f"{'; APC' if options['apc'] else ''}. Random scores: "
         f"{data['chance'].item():.3f} and {data['tolerant_chance'].sel(at).item():.3f}."
     ]
+    if several:
+        lines.append("Best: of each walker, and of each set of ES and OT weights, the block of its highest mean P@L; "
+                     "chosen by what it is judged by, it lies a little too high.")  # fmt: skip
     for label in data["weights"].values:
-        strict = data["reference_precision"].sel(weights=label, block=best).values
-        near = data["reference_tolerant_precision"].sel({"weights": label, "block": best, **at}).values
+        strict = data["reference_precision"].sel(weights=label, block=BEST).values
+        near = data["reference_tolerant_precision"].sel({"weights": label, "block": BEST, **at}).values
         spread = [x.std(ddof=1) if x.size > 1 else np.nan for x in (strict, near)]
+        blocks = f", block {blocks_text(data['reference_best_block'].sel(weights=label).values)}" if several else ""
         lines.append(
-            f"{label} weights, {strict.size} of them, block {best}: P@L {plus_minus(strict.mean(), spread[0])}, "
+            f"{label} weights, {strict.size} of them{blocks}: P@L {plus_minus(strict.mean(), spread[0])}, "
             f"P'@L {plus_minus(near.mean(), spread[1])} (± spread)."
         )
     return lines

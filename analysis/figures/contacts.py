@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.attention import BEST, blocks_text, numbered
 from analysis.cells import exponent_form
 from analysis.contacts import candidates, scores
 from analysis.figures.style import (
@@ -18,6 +19,7 @@ from analysis.figures.style import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     STYLE,
     VERMILLION,
     canvas,
@@ -36,31 +38,46 @@ MAPS_ACROSS = 4
 
 
 def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
-    """Symmetrised mean maps (below the diagonal) and contacts (above): every block, coldest, best and hottest T, ES."""
+    """Symmetrised mean maps (below the diagonal) and contacts (above): every block, coldest, best and hottest T, ES.
+
+    The last row has the mean of the best blocks where these differ between walkers, with the block of each.
+    """
     slots = sorted({0, slot, data.sizes["temperature"] - 1})
-    columns = [(f"T = {exponent_form(data['temperature'].values[k])}", data["map"].values[k]) for k in slots]
+    columns = [(f"T = {exponent_form(data['temperature'].values[k])}", data["map"].isel(temperature=k),
+                data["best_block"].values[k] if "best_block" in data else np.zeros(1)) for k in slots]  # fmt: skip
     if "ES" in data["weights"].values:
-        columns.append(("ES weights", data["reference_map"].sel(weights="ES").values))
+        best = data["reference_best_block"].sel(weights="ES").values if "reference_best_block" in data else np.zeros(1)
+        columns.append(("ES weights", data["reference_map"].sel(weights="ES"), best))
     columns = columns[:MAPS_ACROSS]
+    alike = all(np.unique(best[best > 0]).size <= 1 for _, _, best in columns)
+    rows = numbered(data) if alike else data["block"].values.tolist()
     contacts = data["contact_map"].values if "contact_map" in data else None
-    blocks = data.sizes["block"]
     with matplotlib.rc_context(STYLE):
-        figure, panels = canvas(0.3 * blocks, blocks, len(columns))
-        for axes, (block, column) in zip(panels.flat, np.ndindex(blocks, len(columns)), strict=True):
-            title = columns[column][0]
-            axes.set_title("", loc="left")
-            axes.set_title(title if blocks == 1 else f"block {block + 1}, {title}", loc="center", fontsize=7)
-            of_block = scores(np.array([column_maps[block] for _, column_maps in columns]), data.attrs["apc"])
-            image = _map(axes, of_block[column], contacts, _range(of_block))
-            if column == len(columns) - 1:
-                figure.colorbar(image, ax=panels[block].tolist(), pad=0.01, aspect=25, label="mean attention")
-            axes.set_xlabel("site" if block == blocks - 1 else "")
-            axes.set_ylabel("" if column else "site")
+        figure, panels = canvas(0.3 * len(rows), len(rows), len(columns))
+        for row, block in enumerate(rows):
+            of_block = scores(np.array([maps.sel(block=block).values for _, maps, _ in columns]), data.attrs["apc"])
+            for column, (axes, (at, _, best)) in enumerate(zip(panels[row], columns, strict=True)):
+                axes.set_title("", loc="left")
+                axes.set_title(_map_title(at, block, best, len(rows)), loc="center", fontsize=7)
+                image = _map(axes, of_block[column], contacts, _range(of_block))
+                axes.set_xlabel("site" if block == rows[-1] else "")
+                axes.set_ylabel("" if column else "site")
+            figure.colorbar(image, ax=panels[row].tolist(), pad=0.01, aspect=25, label="mean attention")
         if contacts is not None:
             label = "contact (above the diagonal)"
             figure.legend(handles=[Line2D([], [], color=VERMILLION, marker="s", ms=2, ls="none", label=label)],
                           loc="outside upper left")  # fmt: skip
     return figure
+
+
+def _map_title(at: str, block: str, best: np.ndarray, rows: int) -> str:
+    """Where a map comes from: its block, marked if it is the best one of all walkers, or the best block of each."""
+    if rows == 1:
+        return at
+    found = blocks_text(best)
+    if block == BEST:
+        return f"best block {found}, {at}"
+    return f"block {block}{' (best)' if found == block else ''}, {at}"
 
 
 def _range(maps: np.ndarray) -> tuple[float, float]:
@@ -98,7 +115,7 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
         at = {"tolerance": tolerance}
         _precision(panels[0, 1], data.sel(at), "tolerant_precision", data["tolerant_chance"].sel(at).item())
         panels[0, 1].set_ylabel(f"tolerant precision P'@L\n(|i-j| > {separation}, ± {tolerance} sites)")
-        best = data.sel(block=data["best_block"].item())
+        best = data.sel(block=BEST)
         series = []
         for name, colour, marker in zip(data["range"].values, (BLUE, ORANGE, VERMILLION), "os^", strict=True):
             style: dict[str, Any] = {"color": colour, "marker": marker}
@@ -108,10 +125,10 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
                      for w in data["weights"].values}  # fmt: skip
             series.append((found, {**style, "ls": "none"}))
         reference_strip(panels[1, 0], series)
-        of_block = f" of block {data['best_block'].item()}" if data.sizes["block"] > 1 else ""
+        of_block = " of the best blocks" if len(numbered(data)) > 1 else ""
         panels[1, 0].set(ylabel=f"precision{of_block}, L/2 pairs")
         panels[1, 0].legend(title="separation |i-j|; dots: chance", ncols=3)
-        for b, block in enumerate(data["block"].values):
+        for b, block in enumerate(numbered(data)):
             colour = BLOCK_COLOURS[b % len(BLOCK_COLOURS)]
             for name, marker, line in (("self_averaging", "o", "-"), ("between", "s", "--")):
                 values = data[name].sel(block=block).values
@@ -131,11 +148,13 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
 
 
 def _precision(axes: Axes, data: xarray.Dataset, name: str, chance: float) -> None:
-    """A precision of every block against T."""
-    temperature, series = data["temperature"].values, []
-    for b, block in enumerate(data["block"].values):
+    """A precision of every block against T, and that of the best block of each walker."""
+    temperature, series, blocks = data["temperature"].values, [], numbered(data)
+    for b, block in enumerate([*blocks, BEST] if len(blocks) > 1 else blocks):
         style: dict[str, Any] = {"color": BLOCK_COLOURS[b % len(BLOCK_COLOURS)], "marker": "os^vD"[b % 5]}
-        label = f"block {block}" if data.sizes["block"] > 1 else "attention"
+        label = f"block {block}" if len(blocks) > 1 else "attention"
+        if block == BEST:
+            style, label = {"color": PURPLE, "marker": "*"}, "best"
         points(axes, temperature, data[name].sel(block=block).values, **style, label=label)
         reference = f"reference_{name}"
         found = {w: data[reference].sel(weights=w, block=block).values for w in data["weights"].values}

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.attention import BEST
 from analysis.figures.style import (
     BLACK,
     BLUE,
@@ -66,7 +67,7 @@ def thermodynamics_figure(networks: Sequence[Network]) -> Figure:
 
 
 def contacts_figure(networks: Sequence[Network]) -> Figure:
-    """P@L and P'@L of the best block of each network against T/T* (figure 7)."""
+    """P@L and P'@L of the best block of each walker of each network against T/T* (figure 7)."""
     with_maps = [n.attention for n in networks if n.attention is not None]
     tolerance, separation = with_maps[0].attrs["tolerance"], with_maps[0].attrs["separation"]
     panels_of: list[tuple[str, Series]] = [
@@ -94,7 +95,7 @@ def _specific_heat(network: Network) -> tuple[np.ndarray, dict[str, np.ndarray]]
 def _precision(network: Network, name: str, at: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
     if network.attention is None:
         return None
-    best = network.attention.sel({"block": network.attention["best_block"].item(), **at})
+    best = network.attention.sel({"block": BEST, **at})
     references = {w: best[f"reference_{name}"].sel(weights=w).values for w in best["weights"].values}
     return best[name].values, references
 

@@ -77,8 +77,10 @@ def dimension_figure(networks: Sequence[xarray.Dataset]) -> Figure:
                 at = {"predictor": method, "group": GROUPS[0], "criterion": criterion}
                 style = {**style_of(method), "ls": "none"}
                 with_method = [each for each in networks if method in each["predictor"].values]
-                best = [_best(each["precision"].sel(at).values) for each in with_method]
-                points(axes, 0.97 * _dimensions(with_method), np.array(best), **style, label=f"{method}, best T")
+                sampled = [each for each in with_method if each.sizes["temperature"]]
+                if sampled:
+                    best = [_best(each["precision"].sel(at).values) for each in sampled]
+                    points(axes, 0.97 * _dimensions(sampled), np.array(best), **style, label=f"{method}, best T")
                 trained = [each for each in with_method if "ES" in each["weights"].values]
                 if trained:
                     values = [each["reference_precision"].sel(weights="ES", **at).values for each in trained]

@@ -29,6 +29,7 @@ from analysis.figures.style import (
     temperature_axis,
     temperature_bar,
 )
+from analysis.gains import last_block
 from analysis.overlaps import WHOLE
 
 if TYPE_CHECKING:
@@ -159,27 +160,29 @@ def _decay(figure: Figure, axes: Axes, data: xarray.Dataset) -> None:
 
 
 def gains_figure(data: xarray.Dataset, slot: int) -> Figure:
-    """Distributions of gains at one temperature and of the ES weights, and the elements that remain against T."""
-    names = sorted({kind_of(layer) for layer in data["layer"].values})
+    """Distributions of the gains of the last block, each layer norm by itself, and the elements that remain against T.
+
+    At one temperature, and those of the ES and OT weights.
+    """
+    layers = last_block(data)
     with matplotlib.rc_context(STYLE):
-        figure, panels = canvas(0.36, 1, len(names) + 1)
+        figure, panels = canvas(0.36, 1, len(layers) + 1)
         value = data["value"].values
-        for axes, name in zip(panels[0], names, strict=False):
-            layers = [layer for layer in data["layer"].values if kind_of(layer) == name]
-            pick: dict[str, Any] = {"kind": "gain", "layer": layers}
-            sampled = data["histogram"].sel(pick).values[:, slot].sum(0)
+        for axes, layer in zip(panels[0], layers, strict=False):
+            pick: dict[str, Any] = {"kind": "gain", "layer": layer}
+            sampled = data["histogram"].sel(pick).values[slot]
             series = [(f"sampled, T = {exponent_form(data['temperature'].values[slot])}", sampled, BLUE)]
             for label, colour in (("ES", BLACK), ("OT", ORANGE)):
                 if label in data["weights"].values:
-                    counted = data["reference_histogram"].sel({**pick, "weights": label}).values.sum(0)
+                    counted = data["reference_histogram"].sel({**pick, "weights": label}).values
                     series.append((label, counted, colour))
             for label, counts, colour in series:
                 _density(axes, value, counts, color=colour, label=label, fill=colour == BLUE)
-            least = data["threshold"].sel(layer=layers).values[:, slot].max()
+            least = data["threshold"].sel(layer=layer).values[slot]
             if least > 0:
                 for side in (-least, least):
                     axes.axvline(side, color=GREY, lw=0.8, ls="--", label="useless between" if side < 0 else None)
-            axes.set(xlabel=f"gain of {name}", ylabel="density", ylim=(0, None))
+            axes.set(xlabel=f"gain of {layer}", ylabel="density", ylim=(0, None))
             axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
             axes.legend(loc="upper left")
         _remaining(panels[0, -1], data)

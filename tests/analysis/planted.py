@@ -26,7 +26,7 @@ def sites(length: int, random: np.random.Generator) -> np.ndarray:
 
 
 class PlantedHeads:
-    """Attention whose `good` heads hold the contacts of the proteins that it knows; the others noise, ten times louder.
+    """Attention whose `good` heads hold the contacts of the proteins that it knows; the others noise, 20 times louder.
 
     A good head sees a contact only in one direction, under a product of factors of sites that are far larger than it:
     without APC the contacts are lost. Proteins are told apart by their residues.
@@ -43,7 +43,7 @@ class PlantedHeads:
         length = len(tokens)
         factors = np.array([np.outer(u, u) for u in (sites(length, random) for _ in range(self.heads))])
         maps = factors + 0.3 * random.random(factors.shape)
-        maps[np.setdiff1d(np.arange(self.heads), self._good)] *= 10.0
+        maps[np.setdiff1d(np.arange(self.heads), self._good)] *= 20.0
         for head in self._good:
             maps[head] += 3.0 * np.triu(self._contacts[tokens.tobytes()])
         return maps
@@ -60,12 +60,15 @@ class Potts:
     """Logits of a pairwise model, logits_j(b) = h_j(b) + Σ_i K_ij(s_i, b), K random where i and j touch.
 
     What no coupling is, is larger than what is: fields, terms of the other site and its residue alone that raise all
-    letters alike, and factors of sites in couplings of every pair (`background`).
+    letters alike, and factors of sites in couplings of every pair (`background`). Sites answer with gains of their own,
+    logits_j times g_j, ln g_j of standard deviation `gain`: the answer of j to i is not that of i to j.
     """
 
     heads = 0
 
-    def __init__(self, protein: Protein, seed: int, background: float = 0.0, single: float = 0.0) -> None:
+    def __init__(
+        self, protein: Protein, seed: int, background: float = 0.0, single: float = 0.0, gain: float = 0.0
+    ) -> None:
         random = np.random.default_rng(seed)
         length = len(protein.tokens)
         couplings = np.zeros((length, 20, length, 20))
@@ -77,7 +80,7 @@ class Potts:
         couplings += background * (factor[:, None, None, None] * factor[None, None, :, None]) * noise
         couplings[np.arange(length), :, np.arange(length)] = 0.0
         alone = single * random.standard_normal((length, 20, length, 1))
-        self.couplings = couplings + alone
+        self.couplings = np.exp(gain * random.standard_normal(length))[:, np.newaxis] * (couplings + alone)
         self.fields = 5.0 * random.standard_normal((length, 20))
         self.sequences = 0
 

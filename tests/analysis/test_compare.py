@@ -84,28 +84,39 @@ def test_sparkline_is_the_shape_of_the_series() -> None:
     assert sparkline(np.full((1, 3), np.nan)) == ""
 
 
-def gains_store(path: Path, useless: int) -> Path:
-    """A one-block network of 64 with `useless` gains of about zero at every layer norm, and its configuration."""
+def gains_store(path: Path, useless: list[tuple[int, int]]) -> Path:
+    """A network of 64 with so many gains of about zero at the two layer norms of each block, and its configuration."""
     rng = np.random.default_rng(40)
-    layers = {"0.LN1.gain": D, "0.LN1.bias": D, "0.LN2.gain": D, "0.LN2.bias": D}
-    parameters = rng.standard_normal((3, SNAPSHOTS, 4 * D))
+    layers = {f"{b}.{layer}.{kind}": D for b in range(len(useless)) for layer in ("LN1", "LN2")
+              for kind in ("gain", "bias")}  # fmt: skip
+    parameters = rng.standard_normal((3, SNAPSHOTS, sum(layers.values())))
     for walker in range(3):
-        for first in (0, 2 * D):
-            parameters[walker, :, first : first + D] = two_peaks(rng, useless)
+        for index, count in enumerate(np.ravel(useless)):
+            parameters[walker, :, 2 * D * index : 2 * D * index + D] = two_peaks(rng, count)
     energy = TEMPERATURES[:3, None] * (900 + 30 * rng.standard_normal((3, SNAPSHOTS * DRAWS_PER_SNAPSHOT)))
     sampler = {"temperatures": TEMPERATURES[:3].tolist(), "rho": 1e-3}
-    model = {"name": "transformer-1-64", "blocks": 1, "d": D, "m": 4 * D, "layers": [50, 100]}
+    model = {"name": f"transformer-{len(useless)}-64", "blocks": len(useless), "d": D, "m": 4 * D, "layers": [50, 100]}
     return write_store(path, TEMPERATURES[:3], energy, parameters=parameters, layers=layers, sampler=sampler,
                        model=model, more={"train": {"file": "w.h5"}, "execution": {"store": "s.zarr"}})  # fmt: skip
 
 
-def test_compact_writes_the_smaller_network(tmp_path: Path) -> None:
-    store, target = gains_store(tmp_path / "run.zarr", useless=38), tmp_path / "small.toml"
+@pytest.mark.parametrize(("useless", "d", "counts"), [
+    ([(38, 44)], 26, "0.LN1 26, 0.LN2 20"),
+    ([(44, 38)], 26, "0.LN1 20, 0.LN2 26"),
+    ([(0, 0), (20, 0), (20, 30), (52, 50)], 14, "3.LN1 12, 3.LN2 14"),
+])  # fmt: skip
+def test_compact_writes_the_smaller_network(
+    tmp_path: Path, useless: list[tuple[int, int]], d: int, counts: str
+) -> None:
+    """The last block decides, and in it the layer norm of which more remains: 26 and 14 of 64, as in the study."""
+    store, target = gains_store(tmp_path / "run.zarr", useless), tmp_path / "small.toml"
     done = CliRunner().invoke(app, ["compact", str(store), "--out", str(target)])
     assert done.exit_code == 0, done.output
+    assert counts in done.output.replace(" ± 0.0", "")
     config = load(target)
-    assert (config.model.kind, config.model.blocks, config.model.d, config.model.m) == ("transformer", 1, 26, 104)
-    assert config.model.name == "transformer-1-26"
+    assert (config.model.kind, config.model.blocks, config.model.d) == ("transformer", len(useless), d)
+    assert config.model.m == 4 * d
+    assert config.model.name == f"transformer-{len(useless)}-{d}"
     assert str(config.train.file) == "w-compact.h5"
     assert str(config.execution.store) == "s-compact.zarr"
     assert config.sampler.temperatures == TEMPERATURES[:3].tolist()
@@ -114,9 +125,12 @@ def test_compact_writes_the_smaller_network(tmp_path: Path) -> None:
 
 
 def test_compact_refuses_where_all_elements_are_useful(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["compact", str(gains_store(tmp_path / "run.zarr", useless=0))])
-    assert "no peak at zero" in str(done.exception)
+    for useless in ([(0, 0)], [(38, 0)], [(38, 38), (0, 38)]):
+        path = tmp_path / f"{useless}.zarr"
+        done = CliRunner().invoke(app, ["compact", str(gains_store(path, useless))])
+        assert "no peak at zero" in str(done.exception)
+        assert "LN1 64" in str(done.exception) or "LN2 64" in str(done.exception)
     assert list(tmp_path.glob("*.toml")) == []
-    store = gains_store(tmp_path / "cut.zarr", useless=38)
+    store = gains_store(tmp_path / "cut.zarr", [(38, 38)])
     done = CliRunner().invoke(app, ["compact", str(store), "--temperature", "0.5"])
     assert "--temperature: 5e-1 is not in the ladder" in str(done.exception)

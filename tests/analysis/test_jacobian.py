@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from planted import Potts, random_protein
 
 from analysis import jacobian
-from analysis.contacts import precision
+from analysis.contacts import precision, symmetrised
 from protmpi.data.energy import draw_couplings, energies
 
 L = 40
@@ -43,6 +45,47 @@ def test_couplings_come_back_with_precision_one() -> None:
     scores = jacobian.pair_scores(jacobian.categorical_jacobian(model.logits, PROTEIN.tokens))
     np.testing.assert_array_equal(scores, scores.T)
     assert at_l(scores) == 1.0
+
+
+def published(jacobian: np.ndarray) -> np.ndarray:
+    """The definition of METHOD section 13 in float64, element by element."""
+    length = len(jacobian)
+    strength = [[0.0] * length for _ in range(length)]
+    less = jacobian.astype(np.float64)
+    for axis in range(4):
+        less = less - np.expand_dims(np.sum(less, axis) / less.shape[axis], axis)
+    for i in range(length):
+        for j in range(length):
+            if i != j:
+                strength[i][j] = math.sqrt(sum(less[i, a, j, b] ** 2 for a in range(20) for b in range(20)))
+    row = [sum(strength[i][j] for j in range(length)) for i in range(length)]
+    column = [sum(strength[i][j] for i in range(length)) for j in range(length)]
+    corrected = [[strength[i][j] - row[i] * column[j] / sum(row) for j in range(length)] for i in range(length)]
+    return np.array([[(corrected[i][j] + corrected[j][i]) / 2 for j in range(length)] for i in range(length)])
+
+
+def test_scores_are_those_of_the_published_definition() -> None:
+    """A Jacobian of which nothing is symmetric; the broken twin takes the rows for the columns as well."""
+    random = np.random.default_rng(5)
+    site = np.exp(0.5 * random.standard_normal((2, 9)))
+    found = site[0][:, None, None, None] * site[1][:, None] * random.standard_normal((9, 20, 9, 20))
+    np.testing.assert_allclose(jacobian.pair_scores(found), published(found), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(jacobian.pair_scores(found.astype(np.float32)), published(found), rtol=0, atol=1e-4)
+    strength = np.sqrt(np.square(jacobian.centred(found)).sum((1, 3))) * (1 - np.eye(9))
+    row = strength.sum(1)
+    broken = symmetrised(strength - np.multiply.outer(row, row) / row.sum())
+    assert np.abs(broken - published(found)).max() > 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_gains_of_sites_do_not_hide_couplings(seed: int) -> None:
+    """Site j answers g_j times as loudly: correction by row and column knows it, by the rows alone it does not."""
+    model = Potts(PROTEIN, seed, background=0.3, single=3.0, gain=0.3)
+    found = jacobian.categorical_jacobian(model.logits, PROTEIN.tokens)
+    assert at_l(jacobian.pair_scores(found)) > 0.9
+    strength = np.sqrt(np.square(jacobian.centred(found)).sum((1, 3))) * (1 - np.eye(L))
+    row = strength.sum(1)
+    assert at_l(symmetrised(strength - np.multiply.outer(row, row) / row.sum())) < 0.6
 
 
 @pytest.mark.parametrize("broken", ["not centred", "no APC", "permuted"])

@@ -111,7 +111,7 @@ def test_everything_drawn_is_a_number_too(reports: Path) -> None:
             "gain_histograms", "precision_reference"} <= names  # fmt: skip
     with (reports / "one" / "precision.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 5 * 2 * 2  # temperatures, blocks, mean and error
+    assert len(rows) == 5 * 3 * 2  # temperatures, blocks and the best, mean and error
     assert {row["temperature [nats]"] for row in rows} == {str(t) for t in LADDER[1:6]}
     assert not (reports / "three" / "pooling-8-40" / "attention.csv").exists()
     assert (reports / "three" / "networks_contacts.png").exists()

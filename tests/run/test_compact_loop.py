@@ -19,8 +19,8 @@ CONFIG = """
 file = "{data}"
 [model]
 kind = "transformer"
-blocks = 1
-d = 12
+blocks = 2
+d = 16
 [train]
 file = "{folder}/w.h5"
 inits = 1
@@ -45,21 +45,24 @@ draws_per_chunk = 5
 [execution]
 store = "{folder}/s.zarr"
 """
-USELESS, KEPT = 5, 7
+D = 16
+USELESS = {"0.LN1": 10, "0.LN2": 0, "1.LN1": 8, "1.LN2": 5}
+KEPT = 11
+"""What remains of the larger of the two layer norms of the last block."""
 
 
 def plant(config: Path) -> None:
-    """Take what `USELESS` elements of both layer norms carry out of the trained weights."""
+    """Take what `USELESS` elements of each layer norm carry out of the trained weights."""
     loaded = load(config)
     columns = {e.name: e.slice for e in tasks.build(loaded).layout.entries}
     random = np.random.default_rng(1)
     with h5py.File(loaded.train.file, "r+") as file:
         for name in ("references/ES", "references/OT"):
             weights = file[name][()]
-            for layer in ("0.LN1", "0.LN2"):
+            for layer, useless in USELESS.items():
                 for kind in ("gain", "bias"):
                     first = columns[f"{layer}.{kind}"].start
-                    weights[:, first : first + USELESS] = 0.02 * random.standard_normal((len(weights), USELESS))
+                    weights[:, first : first + useless] = 0.02 * random.standard_normal((len(weights), useless))
             file[name][...] = weights
 
 
@@ -75,7 +78,7 @@ def test_the_compact_network_is_trained_sampled_and_reported(
     small = tmp_path / "small.toml"
     assert (done := protmpi("compact", tmp_path / "s.zarr", "--out", small)).returncode == 0, done.stderr
     model = load(small).model
-    assert (model.blocks, model.d, model.m) == (1, KEPT, 4 * KEPT)
+    assert (model.blocks, model.d, model.m) == (2, KEPT, 4 * KEPT)
     for command in ("train", "run"):
         assert (done := protmpi(command, small)).returncode == 0, done.stderr
     stores = [tmp_path / "s.zarr", tmp_path / "s-compact.zarr"]
@@ -84,5 +87,5 @@ def test_the_compact_network_is_trained_sampled_and_reported(
         shown = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert shown.exit_code == 0, shown.output
     page = (tmp_path / "report" / "index.html").read_text()
-    assert f"transformer-1-{KEPT}" in page
-    assert "transformer-1-12" in page
+    assert f"transformer-2-{KEPT}" in page
+    assert f"transformer-2-{D}" in page
