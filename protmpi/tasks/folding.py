@@ -27,6 +27,7 @@ from protmpi.tasks.splits import SPLITS, Grouped
 MASK = 20
 VOCABULARY = 21
 GROUP = 8  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
+QUARTERS = 4  # passes of several walkers together on a CPU, so that the few masked sites of most are padded little
 ATTENTION_SEQUENCES = 1_000  # test sequences that a mean attention map is averaged over
 ATTENTION_CHUNK = 16  # of them at a time
 
@@ -197,8 +198,13 @@ class Folding(Grouped):
         """All sequences of a split, as many at a time as the device takes well. They are the same in every pass."""
         if (split, walkers) not in self._whole:
             indices = np.tile(np.arange(len(self.sets[split])), (walkers, 1))
-            self._whole[split, walkers] = list(self._batches(split, indices))
+            several = self.device.type == "cpu" and walkers > 1
+            found = self.sets[split].batches(indices, *([-(-indices.shape[1] // QUARTERS)] * 2)) if several else None
+            self._whole[split, walkers] = list(found or self._batches(split, indices))
         return self._whole[split, walkers]
+
+    def _numbers(self, split: str) -> int:
+        return len(self.sets[split]) * self.network.width
 
     def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
         """The sequences `indices` (W, B), as many at a time as the device takes well."""

@@ -119,6 +119,9 @@ class Points(Grouped):
             sums[1] += difference.square_().sum((1, 2, 3), dtype=torch.float64)
         return sums
 
+    def _numbers(self, split: str) -> int:
+        return len(self.sets[split]) * self.width
+
     def _everything(self, split: str, w: Tensor) -> Tensor:
         """Indices (W, N) of all structures of a split."""
         return torch.arange(len(self.sets[split]), device=w.device).expand(len(w), -1)

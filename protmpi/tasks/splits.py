@@ -47,7 +47,8 @@ class Splits(ABC):
 
 
 class Grouped(Splits):
-    """Walkers go through the network in groups: one by one in the cache of a CPU, all together on a GPU."""
+    """Walkers go through the network in groups: all together on a GPU, on a CPU as many as the caches hold, which is one
+    at a time for all but the smallest data sets."""
 
     @abstractmethod
     def _gradient(
@@ -65,7 +66,8 @@ class Grouped(Splits):
     ) -> tuple[Tensor, Tensor]:
         """Energies (W,), float64, and gradients (W, P) on the training samples `indices` (W, B), on all if None."""
         parts = [
-            self._gradient(w[some], None if indices is None else indices[some], drop) for some in self._together(w)
+            self._gradient(w[some], None if indices is None else indices[some], drop)
+            for some in self._together(w, "train" if indices is None else None)
         ]
         energies, gradients = zip(*parts, strict=True)
         return torch.cat(energies), torch.cat(gradients)
@@ -73,9 +75,13 @@ class Grouped(Splits):
     @torch.no_grad()
     def _sums_of_all(self, w: Tensor, split: str) -> np.ndarray:
         """`_sums` of all walkers, (2, W)."""
-        return torch.cat([self._sums(w[some], split) for some in self._together(w)], dim=1).cpu().numpy()
+        return torch.cat([self._sums(w[some], split) for some in self._together(w, split)], dim=1).cpu().numpy()
 
-    def _together(self, w: Tensor) -> list[slice]:
-        """The groups of w (W, P)."""
-        size = len(w) if w.is_cuda else 1
+    @abstractmethod
+    def _numbers(self, split: str) -> int:
+        """Numbers in the widest array of a pass through a whole split, for one walker."""
+
+    def _together(self, w: Tensor, split: str | None = None) -> list[slice]:
+        """The groups of w (W, P) that see all of a split, or samples of their own."""
+        size = len(w) if w.is_cuda else max(1, CACHE // self._numbers(split)) if split else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]
