@@ -3,7 +3,8 @@
 M = m/T, m the variance of the gradient of one sample, averaged over the estimates of the burn-in: it differs by orders
 of magnitude between weights that are sampled alike, and masses of one moment halve the stable time step. The average
 begins anew at half of the burn-in. The log of the time step follows the acceptance with gain n^-0.6 in the n-th
-trajectory since then (Robbins and Monro 1951).
+trajectory since then (Robbins and Monro 1951); its average, with weights n^-0.75, is what the burn-in ends with, for one
+trajectory says little of the acceptance (Hoffman and Gelman 2014).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from protmpi.sampling.replay import Record, RecordedTrajectories, cuda_graph
 from protmpi.sampling.trajectories import State
 
 GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
+MEMORY = 0.75  # exponent of the average that follows: the larger, the longer it remembers
 FIRST = 0.05  # time step that the search begins with, in units of T^-1/2
 JITTER = 0.2
 """Each trajectory takes a time step of h (1 ± JITTER): a mode whose period were its fixed length would not move."""
@@ -40,6 +42,7 @@ class TrajectoryBlock(Block[State]):
             self.streams.step_normals, self.norm2, self.config.fixman,
         )  # fmt: skip
         self.time_step = FIRST / temperature.sqrt()
+        self.average = self.time_step  # of the time step, geometric
         self.variance = torch.zeros_like(self.start)  # mean of the estimates of m since the average began
         self.estimates = 0
         self.counts = np.zeros((len(self.walkers), 4))
@@ -93,9 +96,12 @@ class TrajectoryBlock(Block[State]):
 
     def _follow_acceptance(self, probability: Tensor) -> None:
         wanted, since = self.config.acceptance, self._turn if self.step > self._turn else 0
-        gain = max(1, (self.step - since) // self.config.trajectory) ** -GAIN
+        number = max(1, (self.step - since) // self.config.trajectory)
         surplus = (probability - wanted) / (2.0 * wanted * (1.0 - wanted))
-        self.time_step = self.time_step * (gain * surplus).exp().to(self.time_step.dtype)
+        self.time_step = self.time_step * (number**-GAIN * surplus).exp().to(self.time_step.dtype)
+        self.average = (self.average.log().lerp(self.time_step.log(), number**-MEMORY)).exp()
+        if self.step + self.config.trajectory > self.config.adapt_until:
+            self.time_step = self.average
 
     @property
     def _turn(self) -> int:
@@ -142,7 +148,7 @@ class TrajectoryBlock(Block[State]):
         """Weights stay. M goes with 1/T and frequencies with sqrt(T): the time step keeps its acceptance."""
         ratio = self.kernel.temperature / temperature
         self.kernel.temperature = temperature
-        self.time_step = self.time_step * ratio.sqrt()
+        self.time_step, self.average = self.time_step * ratio.sqrt(), self.average * ratio.sqrt()
         self._put(self.position, self.kernel.mass * ratio if self.thermal_mass is None else self._shared_masses())
 
     def share_masses(self, thermal_mass: np.ndarray) -> None:
@@ -178,7 +184,7 @@ class TrajectoryBlock(Block[State]):
     def checkpoint(self) -> dict[str, np.ndarray]:
         s, rows = self.state, len(self.walkers)
         tensors = {"position": s.position, "gradient": s.gradient, "energy": s.energy, "potential": s.potential,
-                   "time_step": self.time_step, "variance": self.variance}  # fmt: skip
+                   "time_step": self.time_step, "average": self.average, "variance": self.variance}  # fmt: skip
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return {**arrays, **self._mass_arrays(), "estimates": np.full(rows, self.estimates),
                 "counts": self.counts.copy(), "streams": self.streams.state()}  # fmt: skip
@@ -193,7 +199,8 @@ class TrajectoryBlock(Block[State]):
         self.step = step
         self.kernel.temperature = self._present_temperature()
         self.kernel.mass = self._restored_masses(arrays)
-        self.time_step, self.variance = self._tensor(arrays["time_step"]), self._tensor(arrays["variance"])
+        self.time_step, self.average = self._tensor(arrays["time_step"]), self._tensor(arrays["average"])
+        self.variance = self._tensor(arrays["variance"])
         self.estimates = int(arrays["estimates"][0])
         self.counts = arrays["counts"].copy()
         self.streams.restore(arrays["streams"])
