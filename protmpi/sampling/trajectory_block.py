@@ -3,7 +3,7 @@
 M = m/T, m the variance of the gradient of one sample, averaged over the estimates of the burn-in: it differs by orders
 of magnitude between weights that are sampled alike, and masses of one moment halve the stable time step. The average
 begins anew at half of the burn-in. The log of the time step follows the acceptance with gain n^-0.6 in the n-th
-trajectory since then (Robbins and Monro 1951); its average, with weights n^-0.75, is what the burn-in ends with, for one
+trajectory since then (Robbins and Monro 1951); the burn-in ends with its average, with weights n^-0.75, for one
 trajectory says little of the acceptance (Hoffman and Gelman 2014).
 """
 
