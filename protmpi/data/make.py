@@ -27,7 +27,13 @@ def stream(seed: int, *purpose: int) -> np.random.SeedSequence:
 
 
 def native_structure(config: FoldingConfig) -> structure.Structure:
-    """The structure that the configuration names: `acbp`, a contact list (.json), a PDB/mmCIF file or a PDB id."""
+    """The structure, or the part of it, that the configuration names: `acbp`, a contact list (.json), a PDB/mmCIF file
+    or a PDB id."""
+    whole = _whole_structure(config)
+    return whole.part(*config.residues) if config.residues else whole
+
+
+def _whole_structure(config: FoldingConfig) -> structure.Structure:
     if config.structure != "acbp" and not config.structure.endswith(".json"):
         from protmpi.data.contacts import contact_map
 

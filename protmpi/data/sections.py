@@ -18,6 +18,9 @@ class FoldingConfig(Section):
     structure: str = key("acbp", "`acbp` (shipped contacts of 1NTI), PDB/mmCIF file, contact list .json or PDB id")
     chain: str | None = key(None, "chain of the structure; the first protein chain if absent")
     model: Count = key(1, "model of the structure file, counted from 1")
+    residues: tuple[Count, Count] | None = key(
+        None, "first and last position of the structure that is kept, counted from 1; all of it if absent"
+    )
     cutoff: Positive = key(4.5, "two residues touch when two of their heavy atoms are closer than this", "Å")
     min_separation: Count = key(2, "smallest |i-j| of a contact", "residues")
     sequences: Count = key(15_000, "sequences drawn: train + val + test")
@@ -35,6 +38,8 @@ class FoldingConfig(Section):
             raise ValueError(
                 f"sequences: {self.sequences} leaves no test set beside train + val = {self.train + self.val}"
             )
+        if self.residues and self.residues[0] >= self.residues[1]:
+            raise ValueError(f"residues: the first, {self.residues[0]}, must come before the last, {self.residues[1]}")
         return self
 
 

@@ -54,6 +54,18 @@ class Structure:
         contacts = tuple((i, j) for i, j in self.contacts if j - i >= min_separation)
         return replace(self, contacts=contacts, provenance={**self.provenance, "min_separation": min_separation})
 
+    def part(self, first: int, last: int) -> Structure:
+        """Positions `first` to `last`, counted from 1, with the contacts among them.
+
+        Raises DataError where the structure has no such positions.
+        """
+        if last > self.length:
+            raise DataError(f"data.residues: the structure has {self.length} positions, {last} is beyond")
+        inside = [(i - first + 1, j - first + 1) for i, j in self.contacts if first - 1 <= i and j < last]
+        kept = slice(first - 1, last)
+        return replace(self, sequence=self.sequence[kept], residues=self.residues[kept], contacts=tuple(inside),
+                       provenance={**self.provenance, "positions": f"{first} to {last}"})  # fmt: skip
+
     def pairs_by_separation(self, separations: tuple[int, ...] = (1, 2, 3, 4)) -> dict[int, int]:
         """Number of contacts with |i-j| >= s for each s."""
         return {s: sum(j - i >= s for i, j in self.contacts) for s in separations}

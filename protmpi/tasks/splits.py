@@ -47,8 +47,8 @@ class Splits(ABC):
 
 
 class Grouped(Splits):
-    """Walkers go through the network in groups: all together on a GPU, on a CPU one by one, or as many as the caches hold
-    where all of them see the whole of a small split."""
+    """Walkers go through the network in groups: all together on a GPU, on a CPU one by one, or as many as the caches
+    hold where all of them see the whole of a small split."""
 
     @abstractmethod
     def _gradient(
