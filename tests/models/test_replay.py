@@ -98,7 +98,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def block(task: Task, record: replay.Record | None, **keys: Any) -> LangevinBlock:
-    keys = {"rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
+    keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
             "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
     config = SamplerConfig(**keys)
     stream = np.random.default_rng(2)
