@@ -164,8 +164,15 @@ class Config(Section):
         return [t for t in self.sampler.anneal if hot and t > self.temperature_of(walker)]
 
     def resolved(self, train_size: int) -> Config:
-        """The same with the sampler that `sampler.kind = "auto"` stands for, for so many training samples."""
-        return self.model_copy(update={"sampler": self.sampler.resolved(train_size)})
+        """The same with the sampler that `sampler.kind = "auto"` stands for, for so many training samples.
+
+        Raises ConfigError where that one cannot be annealed.
+        """
+        sampler = self.sampler.resolved(train_size)
+        if sampler.anneal and not sampler.full_batch:
+            raise ConfigError(f'sampler.anneal: is for trajectories, and kind = "auto" is none for {train_size:,} '
+                              'training samples; take kind = "constrained-trajectories"')  # fmt: skip
+        return self.model_copy(update={"sampler": sampler})
 
     def with_slots(self, slots: int) -> Config:
         """The same with a geometric ladder of so many temperatures."""
@@ -181,10 +188,11 @@ class Config(Section):
         return self.model_copy(update={"sampler": sampler, "run": run, "tempering": TemperingConfig()})
 
     def physics(self) -> dict[str, Any]:
-        """The keys that decide every draw, flat: `section.key` -> value. Data and starting weights enter by hash."""
+        """The keys that decide every draw, flat: `section.key` -> value. Data and starts enter by hash, not by path."""
         sections = {"model": self.model, "sampler": self.sampler, "tempering": self.tempering, "run": self.run}
         kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()}
         del kept["run.steps"], kept["run.max_lost"]
+        kept["sampler.start"] = ["store" if start.endswith(".zarr") else start for start in self.sampler.start]
         if self.tempering.kind == "none":
             kept = {name: value for name, value in kept.items() if not name.startswith("tempering.")}
         if self.tempering.kind != "simulated":

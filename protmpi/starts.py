@@ -101,7 +101,8 @@ class Starts:
     def identity(self) -> dict[str, str]:
         """What decides the starts, by content."""
         known = {"train.file": self.weights.content_hash() if self.weights else "random"}
-        return {**known, **{f"sampler.start {i}": ends.content_hash() for i, ends in enumerate(self.stores.values())}}
+        return {**known, **{f"sampler.start {i}": self.stores[start].content_hash()
+                            for i, start in enumerate(self.config.sampler.start) if start in self.stores}}  # fmt: skip
 
 
 def norm2(w: np.ndarray) -> float:

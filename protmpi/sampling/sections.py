@@ -150,6 +150,8 @@ class SamplerConfig(Section):
         if len(self.anneal) * self.anneal_steps > self.adapt_until // 2:
             raise ValueError(f"anneal: {len(self.anneal)} temperatures x anneal_steps = {self.anneal_steps} must end "
                              f"by half of adapt_until = {self.adapt_until}")  # fmt: skip
+        if self.anneal and self.anneal_steps % self.trajectory:
+            raise ValueError(f"anneal_steps: {self.anneal_steps} is no multiple of trajectory = {self.trajectory}")
         return self
 
     @property

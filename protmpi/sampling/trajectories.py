@@ -8,8 +8,12 @@
 g is the gradient of U and of the Fixman potential (T/2) log(w·a), made tangent, so that momenta stay tangent (RATTLE).
 ΔH is the sum over the steps of the second line alone: refreshment leaves the law of p as it is. Target density:
 exp(-U/T) on the sphere, and exp(-U/T) sqrt(w·a) without `fixman`. With c = 1 this is hybrid Monte Carlo, with c < 1
-Langevin dynamics n steps of which pass one Metropolis test. Where a projection picks another root than its reverse
-would, the trajectory is rejected: the test would not be exact.
+Langevin dynamics n steps of which pass one Metropolis test.
+
+A drift along the tangent ends outside of the sphere, |w~|² = Q + |h M⁻¹p|². Where the line along a meets the sphere both
+mu are negative, and the root of smallest |mu| is the one with w'·a > 0. Since w·a' = w'·a, the reverse drift finds w by the
+same rule: every drift that ends on the sphere has a way back. Where the line misses the sphere the walker is NaN, and its
+trajectory is rejected.
 
 Duane et al. 1987; Andersen 1983; Brubaker et al. 2012; Riou-Durand and Vogrinc, arXiv 2202.13230; Lelièvre, Rousset and
 Stoltz, arXiv 1807.02356.
@@ -35,8 +39,8 @@ class State:
     """W walkers on their trajectories.
 
     Position, tangent momentum, direction a = M⁻¹w and tangent gradient g, (W, P) each; energy U, potential
-    U + (T/2) log(w·a) and error ΔH since the start of the trajectory, (W, 1) float64; whether every step since then can
-    be reversed, (W, 1) bool.
+    U + (T/2) log(w·a) and error ΔH since the start of the trajectory, (W, 1) float64; whether every step since then ended
+    on the sphere and so can be reversed, (W, 1) bool.
     """
 
     position: Tensor
@@ -114,11 +118,9 @@ class Trajectories:
         moved, p = moved.addcmul_(a, mu.to(w.dtype)), p.addcmul(w, (mu / h).to(w.dtype))
         a = moved / self.mass
         normal = dot(a, p) / dot(a, moved)
-        # the way back arrives at w + (h normal) a; it returns to w only if its other root is farther away
-        away = h.double() * normal
-        reversible = state.reversible & (away.abs() <= (away + 2.0 * dot(w, a) / dot(a, a)).abs())
         p = p.addcmul(moved, normal.to(w.dtype), value=-1.0)
-        return self._with_forces(replace(state, position=moved, momentum=p, direction=a, reversible=reversible))
+        return self._with_forces(replace(state, position=moved, momentum=p, direction=a,
+                                         reversible=state.reversible & mu.isfinite()))  # fmt: skip
 
     def _with_forces(self, state: State) -> State:
         w, a = state.position, state.direction

@@ -56,12 +56,11 @@ class TrajectoryBlock(Block[State]):
     def explore(self, steps: int) -> None:
         end = self.step + steps
         while self.step < end:
-            if self.step <= self.config.adapt_until:
-                self._adapt()
             probability = self._trajectory()
             self.step += self.config.trajectory
             if self.step <= self.config.adapt_until:
                 self._follow_acceptance(probability)
+                self._adapt()
 
     def _trajectory(self) -> Tensor:
         """One trajectory of every walker with its Metropolis test; the probability of acceptance (W, 1)."""
@@ -70,8 +69,9 @@ class TrajectoryBlock(Block[State]):
         after = self._follow(before, self.time_step * spread)
         probability = self.kernel.acceptance(after)
         self._state = after.where(self._uniforms() < probability, before)
-        factor = (self.kernel.boltzmann_factor(after) * after.reversible).nan_to_num(nan=0.0)
-        columns = (torch.ones_like(probability), probability, factor, after.reversible & factor.isfinite())
+        arrived = after.reversible & after.error.isfinite()
+        factor = self.kernel.boltzmann_factor(after).where(arrived, 0.0)
+        columns = (torch.ones_like(probability), probability, factor, arrived)
         self.counts += torch.cat([column.double() for column in columns], 1).cpu().numpy()
         return probability
 
@@ -113,7 +113,7 @@ class TrajectoryBlock(Block[State]):
         temperature = self._present_temperature()
         if not torch.equal(temperature, self.kernel.temperature):
             self._set_temperature(temperature)
-        if 0 < self.step < self.config.adapt_until and self._due():
+        if self.step < self.config.adapt_until and self._due():
             if self.step - self.config.trajectory < self._turn <= self.step:
                 self.estimates = 0
             self._estimate_masses(self.position)

@@ -24,6 +24,7 @@ start = "random"
 temperatures = [1e-2]
 walkers_per_temperature = 8
 lamda = 2e-2
+trajectory = 10
 rho = 2e-3
 batch = 16
 adapt_until = 600
@@ -37,7 +38,7 @@ device = "cpu"
 )
 
 
-@pytest.mark.parametrize(("kind", "between"), [("hmc", 4), ("unconstrained", 200)])
+@pytest.mark.parametrize(("kind", "between"), [("trajectories", 40), ("unconstrained", 200)])
 def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> None:
     """For all parameters and for both large matrices; a temperature off by two fifths would be seen, as U without
     its regulariser is."""

@@ -26,6 +26,7 @@ kind = "feedforward"
 layers = [3]
 [sampler]
 start = "random"
+kind = "constrained"
 temperatures = [1e-4, 1.5e-4]
 rho = 1e-3
 m1 = 0.3

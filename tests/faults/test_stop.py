@@ -37,7 +37,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "variance estimation": (f"sampler.min_extractions={ENDLESS}", f"sampler.max_extractions={ENDLESS}"),
     "burn-in": (*LONG, FIXED, f"sampler.adapt_until={ENDLESS}"),
     "sampling": (*LONG, FIXED, "sampler.adapt_until=1"),
-    "a trajectory": (*LONG, FIXED, "sampler.kind=hmc", f"sampler.leapfrog_steps={ENDLESS}"),
+    "a trajectory": (*LONG, FIXED, "sampler.kind=trajectories", f"sampler.trajectory={ENDLESS}"),
     "evaluation": (*LONG, FIXED, "run.steps=1000", "run.record_every=1", "data.val=100000"),
 }
 
@@ -145,6 +145,25 @@ def test_an_attempt_that_is_given_up_leaves_no_trace(
         assert (second.status, second.value) == (0, True), second.printed
         other += look(store)[0] != whole
     assert (other > 0) == keeps_half
+
+
+ANNEALED = ("sampler.kind=constrained-trajectories", "sampler.trajectory=5", "sampler.anneal=[9e-4,4e-4]",
+            "sampler.anneal_steps=5", "sampler.adapt_until=20", "tempering.burn_in=25", "run.steps=40")  # fmt: skip
+
+
+def test_a_stop_within_the_annealing_changes_no_bit(folder: Path) -> None:
+    Running(sample(folder / "whole.zarr", *ANNEALED)).wait()
+    whole, steps = look(folder / "whole.zarr")[0], set()
+    for when in (40, 60, 85, 110):
+        store = folder / f"{when}.zarr"
+        config = load(store, *ANNEALED)
+        (first,) = Running(lambda world, c=config, n=when: run(c, world, Told(world, n), Display(0, False))).wait()
+        assert (first.status, first.value) == (0, False), first.printed
+        steps.add(Store(store).status()["step"])
+        (second,) = Running(sample(store, *ANNEALED)).wait()
+        assert (second.status, second.value) == (0, True), second.printed
+        assert look(store)[0] == whole
+    assert {5, 10} <= steps, "where one temperature gives way to the next"
 
 
 def test_a_signal_to_one_rank_stops_the_training_of_all(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
 from protmpi.models.feedforward import Feedforward
 from protmpi.sampling import replay
+from protmpi.sampling.block import Block
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.trajectories import Trajectories
+from protmpi.sampling.trajectory_block import TrajectoryBlock
 from protmpi.sections import ModelConfig
 from protmpi.tasks import Task
 from protmpi.tasks.folding import Folding
@@ -98,7 +102,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def block(task: Task, record: replay.Record | None, **keys: Any) -> LangevinBlock:
-    keys = {"rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
+    keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
             "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
     config = SamplerConfig(**keys)
     stream = np.random.default_rng(2)
@@ -116,7 +120,21 @@ def on_device_only(task: Task) -> Task:
     return task
 
 
-def same(one: LangevinBlock, other: LangevinBlock) -> bool:
+def trajectories(make: Callable[..., Task], record: replay.Record | None, device: str = "cpu", **keys: Any) -> TrajectoryBlock:
+    """A block that changes masses, time step and temperature as it goes; the second of its walkers is annealed."""
+    task = make(device)
+    config = SamplerConfig(**{"kind": "constrained-trajectories", "batch": 8, "min_extractions": 10, "trajectory": 3,
+                              "max_extractions": 10, "min_adj_step": 6, "adapt_until": 24, **keys})  # fmt: skip
+    stream = np.random.default_rng(2)
+    start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)
+    made = TrajectoryBlock(range(WALKERS), start, TEMPERATURES, task, config, 1, anneal=[(), (5e-3, 4e-3), ()])
+    made.config = config.model_copy(update={"anneal_steps": 6})
+    made.record = record
+    made.initialise()
+    return made
+
+
+def same(one: Block[Any], other: Block[Any]) -> bool:
     a, b = one.checkpoint(), other.checkpoint()
     return all(np.array_equal(a[name], b[name], equal_nan=True) for name in a)
 
@@ -158,6 +176,54 @@ def test_recorded_steps_follow_swaps_and_restarts(monkeypatch: Any) -> None:
     blocks[1].restore(41, kept)
     blocks[1].explore(9)
     assert same(*blocks)
+
+
+def swapped(blocks: Sequence[TrajectoryBlock]) -> bool:
+    """Whether blocks are the same after the burn-in, a sweep of temperatures, and some more trajectories."""
+    for each in blocks:
+        each.explore(27)
+        each.share_masses(np.asarray((each.mass * each.thermostat.temperature).amax(0)))
+        each.move(TEMPERATURES[::-1].copy())
+        each.explore(6)
+    return same(*blocks)
+
+
+FULL_OTHERS = {
+    "no Fixman force": {"fixman": False},
+    "unconstrained": {"kind": "trajectories", "lamda": 1e-3, "gamma": 1e-3},
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "keys"),
+    [
+        *(pytest.param(make, {}, id=name) for name, make in TASKS.items()),
+        *(pytest.param(kspin, keys, id=name) for name, keys in FULL_OTHERS.items()),
+    ],
+)
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+def test_recorded_trajectories_are_the_trajectories(make: Callable[..., Task], keys: dict[str, Any], kept: float) -> None:
+    blocks = [trajectories(make, record, momentum_kept=kept, **keys) for record in (None, tape)]
+    for steps in (3, 12):
+        for each in blocks:
+            each.explore(steps)
+        assert same(*blocks)
+    assert swapped(blocks)
+
+
+@pytest.mark.parametrize("frozen", ["temperature", "mass", "time step", "state"])
+def test_a_recording_that_keeps_what_it_was_made_with_fails(frozen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = replay.RecordedTrajectories.__call__
+
+    def stale(self: replay.RecordedTrajectories, kernel: Trajectories, state: Any, h: Tensor, steps: int) -> Any:
+        if frozen == "time step":
+            return advance(self, kernel, state, self._h.clone(), steps)
+        if frozen == "state":
+            return advance(self, kernel, type(state)(**{k: v.clone() for k, v in self._state.items()}), h, steps)
+        return advance(self, replace(kernel, **{frozen: getattr(self._kernel, frozen).clone()}), state, h, steps)
+
+    monkeypatch.setattr(replay.RecordedTrajectories, "__call__", stale)
+    assert not swapped([trajectories(kspin, record, momentum_kept=0.9) for record in (None, tape)])
 
 
 def test_even_batches_have_the_same_gradient() -> None:
@@ -216,5 +282,15 @@ def test_a_cuda_graph_gives_the_steps(make: Callable[..., Task]) -> None:
     eager, recorded = (block(on_device_only(make("cuda")), record) for record in (None, replay.cuda_graph))
     for each in (eager, recorded):
         each.explore(10)
+    torch.testing.assert_close(recorded.position, eager.position)
+    assert np.array_equal(recorded.streams.state(), eager.streams.state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("make", TASKS.values(), ids=TASKS.keys())
+def test_a_cuda_graph_gives_the_trajectories(make: Callable[..., Task]) -> None:
+    eager, recorded = (trajectories(make, r, "cuda", momentum_kept=0.9) for r in (None, replay.cuda_graph))
+    for each in (eager, recorded):
+        each.explore(9)
     torch.testing.assert_close(recorded.position, eager.position)
     assert np.array_equal(recorded.streams.state(), eager.streams.state())

@@ -31,6 +31,7 @@ eval_every = 1
 max_epochs = 4
 over_epochs = 6
 [sampler]
+kind = "constrained"
 temperatures = [1e-9, 2e-9]
 rho = 1e-4
 batch = 10

@@ -31,7 +31,7 @@ max_extractions = 40
 log_zerovar = -4
 min_adj_step = 50
 adapt_until = 100
-leapfrog_steps = 5
+trajectory = 5
 [tempering]
 kind = "exchange"
 t_min = 2e-3
@@ -61,7 +61,7 @@ def write(folder: Path, kind: str = "constrained") -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["constrained", "hmc"])
+@pytest.mark.parametrize("kind", ["constrained", "trajectories"])
 def test_in_pieces_and_on_any_number_of_ranks_is_the_run_in_one(protmpi: Command, tmp_path: Path, kind: str) -> None:
     """The pieces end while the ladder is being spaced, and after it."""
     config = write(tmp_path, kind)

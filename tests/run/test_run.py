@@ -36,6 +36,7 @@ eval_every = 2
 warmup = 20
 [sampler]
 start = "random"
+kind = "constrained"
 scheme = "{scheme}"
 temperatures = [1e-4, 3e-4]
 walkers_per_temperature = 2

@@ -39,7 +39,7 @@ min_extractions = 20
 max_extractions = 40
 min_adj_step = 50
 adapt_until = {burn_in}
-leapfrog_steps = 5
+trajectory = 10
 [run]
 steps = {steps}
 record_every = 50
@@ -60,18 +60,25 @@ def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in:
 
 
 @pytest.mark.parametrize(
-    ("kind", "rho", "burn_in", "steps"),
-    [("unconstrained", '"auto"', 4_000, 6_000), ("hmc", "1e-2", 200, 600), ("constrained-hmc", "1e-2", 200, 600)],
+    ("kind", "rho", "burn_in", "steps", "changes", "ranks"),
+    [
+        ("unconstrained", '"auto"', 4_000, 6_000, (), (2,)),
+        ("trajectories", "1e-2", 200, 600, ("sampler.momentum_kept=0.9",), (2,)),
+        ("constrained-trajectories", "1e-2", 200, 600, ("sampler.anneal=[2e-3,1e-3]", "sampler.anneal_steps=50"), (1, 3)),
+    ],
 )
 def test_in_pieces_and_on_more_ranks_is_the_run_in_one(
-    protmpi: Command, tmp_path: Path, kind: str, rho: str, burn_in: int, steps: int
-) -> None:
-    """The first piece ends within the burn-in: the search for rho and the time step are in the checkpoint."""
+    protmpi: Command, tmp_path: Path, kind: str, rho: str, burn_in: int, steps: int, changes: tuple[str, ...],
+    ranks: tuple[int, ...],
+) -> None:  # fmt: skip
+    """The first piece ends soon after the burn-in: what was found in it is in the checkpoint."""
     config = write(tmp_path, kind, rho, burn_in, steps)
-    whole = digest(protmpi, config, tmp_path / "whole.zarr")
-    short = ["--set", f"run.steps={burn_in + 50}"]
-    assert digest(protmpi, config, tmp_path / "pieces.zarr", *short) != whole
-    assert digest(protmpi, config, tmp_path / "pieces.zarr", ranks=2) == whole
+    keys = [part for change in changes for part in ("--set", change)]
+    whole = digest(protmpi, config, tmp_path / "whole.zarr", *keys)
+    for count in ranks:
+        pieces = tmp_path / f"{count}.zarr"
+        assert digest(protmpi, config, pieces, *keys, "--set", f"run.steps={burn_in + 50}") != whole
+        assert digest(protmpi, config, pieces, *keys, ranks=count) == whole
     store = Store(tmp_path / "whole.zarr")
     np.testing.assert_allclose(
         store.read("energy"),
@@ -173,12 +180,11 @@ def test_a_walker_on_trial_is_called_back_wherever_attempts_end(tmp_path: Path) 
     assert (block.rho.squeeze(1)[[1, 3]] < FIRST).all()
 
 
-@pytest.mark.parametrize("kind", ["unconstrained", "hmc"])
-def test_each_temperature_has_its_rho(tmp_path: Path, kind: str) -> None:
+def test_each_temperature_has_its_rho(tmp_path: Path) -> None:
     """At one weight vector M = s² dt²/(4 rho T m1²): the same for all where rho goes with 1/T, not where it is one."""
 
     def spread(rho: str) -> float:
-        config = load(write(tmp_path, kind, rho), ["sampler.walkers_per_temperature=1"])
+        config = load(write(tmp_path, rho=rho), ["sampler.walkers_per_temperature=1"])
         task = tasks.build(config)
         ensemble = Ensemble(Plan.of(config, task, 2), range(1), "cpu")
         start = torch.from_numpy(task.initial(np.random.default_rng(5))).float().expand(2, -1)

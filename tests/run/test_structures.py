@@ -47,6 +47,7 @@ max_epochs = 4
 over_epochs = 4
 eval_every = 2
 [sampler]
+kind = "constrained"
 temperatures = [1e-3, 3e-3]
 batch = 4
 min_extractions = 10

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from protmpi.sampling.hybrid import HybridBlock
 from scipy import special
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from protmpi.models.layout import Layout
 from protmpi.sampling.block import Block
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.trajectory_block import TrajectoryBlock
 
 P, WALKERS, TEMPERATURE, STIFFNESS, LIMIT = 10, 24, 0.02, 1.0, 4.0
 
@@ -29,23 +29,23 @@ class Springs:
         self.x = shift + np.random.default_rng(3).standard_normal((400, P))
         self.layout, self.train_size = Layout([("a", (4,)), ("b", (2, 3))]), 400
 
-    def gradient(self, w: Tensor, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        away = w.unsqueeze(1) - torch.from_numpy(self.x[indices]).to(w)
+    def gradient(self, w: Tensor, indices: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        away = w.unsqueeze(1) - torch.from_numpy(self.x if indices is None else self.x[indices]).to(w)
         return 0.5 * STIFFNESS * (away**2).sum(2).mean(1), STIFFNESS * away.mean(1)
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
-        energies, _ = self.gradient(w, np.tile(np.arange(400), (len(w), 1)))
+        energies, _ = self.gradient(w, None)
         return energies.numpy().astype(np.float64), np.zeros(len(w))
 
 
 def sample(springs: Springs, steps: int, every: int, **keys: Any) -> tuple[Block, np.ndarray]:
     """The block at the end, and positions (draw, walker, P) after the burn-in."""
     keys = {"rho": 0.05, "batch": 16, "min_extractions": 200, "max_extractions": 400, "m1": 0.3, "min_adj_step": 100,
-            "adapt_until": 400, "leapfrog_steps": 7, "temperatures": [TEMPERATURE], **keys}  # fmt: skip
+            "adapt_until": 400, "trajectory": 7, "temperatures": [TEMPERATURE], **keys}  # fmt: skip
     config = SamplerConfig(**keys)
     start = 0.3 * torch.randn(WALKERS, P, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     start = start / start.norm(dim=1, keepdim=True)
-    kind = HybridBlock if config.hybrid else LangevinBlock
+    kind = TrajectoryBlock if config.full_batch else LangevinBlock
     block = kind(range(WALKERS), start, np.full(WALKERS, TEMPERATURE), springs, config, 1)
     block.initialise()
     block.explore(config.adapt_until)
@@ -68,11 +68,11 @@ def gaussian(springs: Springs, lamda: float, gamma: float, **keys: Any) -> float
 
 
 LANGEVIN = {"kind": "unconstrained", "steps": 5_000, "every": 500}
-HYBRID = {"kind": "hmc", "steps": 100, "every": 5, "adapt_until": 100, "min_adj_step": 20, "rho": 0.3}
+FULL = {"kind": "trajectories", "steps": 700, "every": 35, "adapt_until": 700, "min_adj_step": 140}
 
 
 @pytest.mark.parametrize(("lamda", "gamma"), [(0.0, 0.0), (0.7, 0.0), (0.5, 1.5)])
-@pytest.mark.parametrize("keys", [LANGEVIN, HYBRID], ids=["pseudo-Langevin", "hybrid Monte Carlo"])
+@pytest.mark.parametrize("keys", [LANGEVIN, FULL], ids=["pseudo-Langevin", "trajectories"])
 def test_regulariser_and_tether_are_part_of_the_law(keys: dict[str, Any], lamda: float, gamma: float) -> None:
     assert gaussian(Springs(), lamda, gamma, **keys) < LIMIT
 
@@ -95,7 +95,7 @@ def on_the_sphere(**keys: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    "keys", [{**LANGEVIN, "kind": "constrained", "rho": 0.01}, {**HYBRID, "kind": "constrained-hmc"}], ids=str
+    "keys", [{**LANGEVIN, "kind": "constrained", "rho": 0.01}, {**FULL, "kind": "constrained-trajectories"}], ids=str
 )
 def test_on_the_sphere_every_kind_gives_the_von_mises_fisher_mean(keys: dict[str, Any]) -> None:
     assert abs(on_the_sphere(**keys)) < LIMIT
@@ -114,9 +114,9 @@ def test_the_kinetic_temperature_of_every_array_is_one() -> None:
     assert (np.abs(ratio.mean((0, 1)) - 1.0) / error).max() < LIMIT + 1
 
 
-@pytest.mark.parametrize("kind", ["unconstrained", "constrained", "hmc", "constrained-hmc"])
+@pytest.mark.parametrize("kind", ["unconstrained", "constrained", "trajectories", "constrained-trajectories"])
 def test_a_checkpoint_goes_on_bit_for_bit(kind: str) -> None:
-    keys = {**(HYBRID if "hmc" in kind else LANGEVIN), "kind": kind, "steps": 40, "every": 20, "adapt_until": 60}
+    keys = {**LANGEVIN, "kind": kind, "steps": 42, "every": 21, "adapt_until": 63, "min_adj_step": 21}
     block, _ = sample(Springs(), **keys)
     config = block.config
     other = type(block)(range(WALKERS), block.start, np.full(WALKERS, TEMPERATURE), Springs(), config, 1)
@@ -127,6 +127,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(kind: str) -> None:
         np.testing.assert_array_equal(values, other.checkpoint()[name], err_msg=name)
 
 
-def test_hybrid_monte_carlo_reaches_the_acceptance_it_is_asked_for() -> None:
-    block, _ = sample(Springs(), **{**HYBRID, "acceptance": 0.7, "adapt_until": 300})
-    assert abs(block.observables()["acceptance"].mean() - 0.7) < 0.05
+@pytest.mark.parametrize("acceptance", [0.6, 0.85])
+def test_trajectories_reach_the_acceptance_they_are_asked_for(acceptance: float) -> None:
+    block, _ = sample(Springs(), **{**FULL, "acceptance": acceptance, "adapt_until": 2_100})
+    assert abs(block.observables()["acceptance"].mean() - acceptance) < 0.05

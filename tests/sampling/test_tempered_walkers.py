@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from protmpi.sampling.hybrid import HybridBlock
 from torch import Tensor
 
 from protmpi.models.layout import Layout
@@ -20,6 +19,7 @@ from protmpi.sampling.exchange import Exchange
 from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.simulated import Simulated
+from protmpi.sampling.trajectory_block import TrajectoryBlock
 
 LIMIT = 3.5  # of some 60 comparisons in all
 GROUPS = 40  # ladders, or groups of walkers, that never meet
@@ -45,8 +45,8 @@ class Wells:
         well, springs = w[:, 0], w[:, 1:]
         return self.height * (well**2 - 1) ** 2 + self.tilt * well + 0.5 * self.stiffness * (springs**2).sum(1)
 
-    def gradient(self, w: Tensor, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        push = self.push[indices].mean(1)
+    def gradient(self, w: Tensor, indices: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        push = torch.zeros_like(w) if indices is None else self.push[indices].mean(1)
         slope = self.stiffness * w
         slope[:, 0] = 4 * self.height * w[:, 0] * (w[:, 0] ** 2 - 1) + self.tilt
         return self.exact(w) + (w * push).sum(1), slope + push
@@ -83,13 +83,13 @@ def sample(task: Wells, walk: Exchange | Simulated, kind: str, draws: int, every
     """Let walkers move after every `every` steps; the first quarter of the draws is burn-in."""
     walkers = len(walk.slot)
     config = SamplerConfig(kind=kind, rho=0.005, m1=0.3, batch=16, min_extractions=100, max_extractions=200,
-                           adapt_until=100, min_adj_step=1_000, leapfrog_steps=7,
+                           adapt_until=105, min_adj_step=1_000, trajectory=7,
                            temperatures=walk.temperatures.tolist())  # fmt: skip
     start = torch.randn(walkers, task.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     arguments = (range(walkers), start, walk.temperatures[walk.slot], task, config, 7)
-    block = HybridBlock(*arguments) if config.hybrid else LangevinBlock(*arguments)
+    block = TrajectoryBlock(*arguments) if config.full_batch else LangevinBlock(*arguments)
     block.initialise()
-    block.explore(100)
+    block.explore(config.adapt_until)
     thermal = (block.mass * block.thermostat.temperature).amax(0)
     block.share_masses(thermal.numpy())
     kept = []
@@ -139,14 +139,14 @@ def exchange(task: Wells, kind: str = "unconstrained", spoil: str = "") -> dict[
     slot = np.tile(np.arange(len(LADDER)), GROUPS)
     walk = Exchange(LADDER.copy(), slot, 5, "even-odd")
     walk._rounds = 60  # the ladder stays where the quadrature is
-    found = worst(sample(task, walk, kind, draws=600, every=1 if kind == "hmc" else 10, spoil=spoil), task)
-    if kind == "hmc":  # momenta are drawn anew at every step
+    found = worst(sample(task, walk, kind, draws=600, every=7 if kind == "trajectories" else 10, spoil=spoil), task)
+    if kind == "trajectories":  # momenta are drawn anew for every trajectory
         del found["kinetic"]
     return found
 
 
 @pytest.mark.parametrize("task", [TWO_WELLS, HARMONIC], ids=["two wells", "harmonic"])
-@pytest.mark.parametrize("kind", ["unconstrained", "hmc"])
+@pytest.mark.parametrize("kind", ["unconstrained", "trajectories"])
 def test_exchange_through_blocks_gives_the_law_of_every_slot(task: Wells, kind: str) -> None:
     found = exchange(task, kind)
     assert max(found.values()) < LIMIT, found

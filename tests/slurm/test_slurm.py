@@ -25,6 +25,7 @@ CONFIG = (
     KSPIN
     + """
 [sampler]
+kind = "constrained"
 start = "random"
 temperatures = [1e-3, 3e-3]
 walkers_per_temperature = 2

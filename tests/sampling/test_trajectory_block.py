@@ -1,0 +1,180 @@
+"""A block of trajectories: what is adapted in the burn-in and when that ends, annealing, checkpoints, lost energies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from protmpi.models.layout import Layout
+from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.trajectory_block import TrajectoryBlock
+
+P, N, TRAJECTORY = 10, 300, 4
+TEMPERATURES = np.array([0.02, 0.05, 0.03])
+
+
+class Springs:
+    """Mean over samples of h_i/2 (w_i - x_si)², unequal h and spreads; infinite where `wall` says so."""
+
+    def __init__(self, wall: float = np.inf) -> None:
+        spread = np.geomspace(0.3, 3.0, P)
+        x = 0.2 + spread * np.random.default_rng(3).standard_normal((N, P))
+        self.x, self.h, self.wall = torch.from_numpy(x), torch.linspace(0.5, 2.0, P, dtype=torch.float64), wall
+        self.layout, self.train_size, self.on_device = Layout([("a", (4,)), ("b", (2, 3))]), N, False
+
+    def check(self) -> None: ...
+
+    def gradient(self, w: Tensor, indices: np.ndarray | None) -> tuple[Tensor, Tensor]:
+        x = self.x if indices is None else self.x[torch.from_numpy(indices)]
+        away = w.unsqueeze(1) - x
+        energy = 0.5 * (self.h * away**2).sum(2).mean(1)
+        return energy.where(w[:, 1] < self.wall, torch.nan), self.h * away.mean(1)
+
+
+def block(rows: Sequence[int] = (0, 1, 2), energy: Springs | None = None, **keys: Any) -> TrajectoryBlock:
+    keys = {"kind": "constrained-trajectories", "trajectory": TRAJECTORY, "batch": 8, "min_extractions": 50,
+            "max_extractions": 50, "min_adj_step": 24, "adapt_until": 160, "momentum_kept": 0.9,
+            "temperatures": sorted(TEMPERATURES), **keys}  # fmt: skip
+    anneal = keys.pop("stages", [()] * 3)
+    start = torch.randn(3, P, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    start = start / start.norm(dim=1, keepdim=True)
+    chosen = list(rows)
+    return TrajectoryBlock(chosen, start[chosen], TEMPERATURES[chosen], energy or Springs(), SamplerConfig(**keys), 1,
+                           anneal=[anneal[row] for row in chosen])  # fmt: skip
+
+
+def explored(steps: int, **keys: Any) -> TrajectoryBlock:
+    made = block(**keys)
+    made.initialise()
+    made.explore(steps)
+    return made
+
+
+def assert_same(one: TrajectoryBlock, other: TrajectoryBlock) -> None:
+    for name, values in one.checkpoint().items():
+        np.testing.assert_array_equal(values, other.checkpoint()[name], err_msg=name)
+
+
+class Noted(TrajectoryBlock):
+    """Keeps its estimates of m and where they were made."""
+
+    def __init__(self, *arguments: Any, **keys: Any) -> None:
+        super().__init__(*arguments, **keys)
+        self.made: list[tuple[int, Tensor]] = []
+
+    def _estimate(self, w: Tensor, rows: Sequence[int]) -> Tensor:
+        found = super()._estimate(w, rows)
+        self.made.append((self.step, self.config.batch * found))
+        return found
+
+
+def test_masses_are_the_mean_since_half_of_the_burn_in_and_then_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates of every 24 steps, or the trajectory after; anew from step 80, none at the end or after it."""
+    monkeypatch.setattr(f"{__name__}.TrajectoryBlock", Noted)
+    found = explored(160, mass_floor=0.0)
+    assert isinstance(found, Noted)
+    assert [step for step, _ in found.made] == [0, 24, 48, 72, 80, 96, 120, 144]
+    temperature = torch.from_numpy(TEMPERATURES).unsqueeze(1)
+    since, all_of_them = ([m for step, m in found.made if step >= first] for first in (80, 0))
+    torch.testing.assert_close(found.mass * temperature, torch.stack(since).mean(0))
+    wrong = (torch.stack(all_of_them).mean(0) / (found.mass * temperature) - 1).abs().max()
+    assert wrong > 1e-3, "else the test above shows nothing"
+    mass, time_step, before = found.mass.clone(), found.time_step.clone(), explored(156).time_step
+    assert not torch.equal(time_step, before)
+    found.explore(200)
+    assert torch.equal(found.mass, mass)
+    assert torch.equal(found.time_step, time_step)
+    assert len(found.made) == 8
+
+
+STAGES = [(0.4, 0.2), (), (0.4,)]  # what `sampler.anneal` = [0.4, 0.2] may leave of itself for three walkers
+
+
+def test_annealing_leads_the_chosen_walkers_and_ends_at_their_own_temperature() -> None:
+    made = block(stages=STAGES, anneal_steps=40)
+    made.initialise()
+    seen = []
+    for _ in range(0, 120, 40):
+        seen.append(made.kernel.temperature.squeeze(1).tolist())
+        made.explore(36)
+        assert made.kernel.temperature.squeeze(1).tolist() == seen[-1]
+        thermal, reduced = made.mass * made.kernel.temperature, made.time_step * made.kernel.temperature.sqrt()
+        adapt, made._follow_acceptance = made._follow_acceptance, lambda probability: None  # type: ignore[method-assign]
+        due, made._due = made._due, lambda: False  # type: ignore[method-assign]
+        made.explore(4)
+        made._follow_acceptance, made._due = adapt, due  # type: ignore[method-assign]
+        torch.testing.assert_close(made.mass * made.kernel.temperature, thermal)
+        torch.testing.assert_close(made.time_step * made.kernel.temperature.sqrt(), reduced)
+        energy, potential = made.state.energy.clone(), made.state.potential.clone()
+        metric = (made.position**2 / made.mass).sum(1, keepdim=True)
+        torch.testing.assert_close(potential, energy + 0.5 * made.kernel.temperature * metric.log())
+    assert seen == [[0.4, 0.05, 0.4], [0.2, 0.05, 0.03], [0.02, 0.05, 0.03]]
+
+
+@pytest.mark.parametrize("stages", [[()] * 3, STAGES], ids=["alone", "annealed"])
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+def test_a_block_goes_on_bit_for_bit_from_any_trajectory(stages: list[tuple[float, ...]], kept: float) -> None:
+    """Also from where a temperature of the annealing, half of the burn-in or its end has just been reached."""
+    keys: dict[str, Any] = {"stages": stages, "anneal_steps": 20, "momentum_kept": kept, "adapt_until": 80,
+                            "min_extractions": 10, "max_extractions": 10}  # fmt: skip
+    whole = explored(100, **keys)
+    runs = explored(0, **keys)
+    for step in range(TRAJECTORY, 100, TRAJECTORY):
+        runs.explore(TRAJECTORY)
+        other = block(**keys)
+        other.restore(step, runs.checkpoint())
+        assert_same(runs, other)
+        if step % 20 == 0 or step % 24 == 0:
+            other.explore(100 - step)
+            assert_same(whole, other)
+
+
+def test_a_walker_does_not_know_its_block() -> None:
+    together = explored(200, stages=STAGES, anneal_steps=40)
+    for row in range(3):
+        alone = explored(200, rows=[row], stages=STAGES, anneal_steps=40)
+        torch.testing.assert_close(alone.position, together.position[row : row + 1], rtol=1e-9, atol=1e-9)
+        assert alone.streams.state().tolist() == together.streams.state()[row : row + 1].tolist()
+
+
+def test_a_share_of_the_momentum_that_is_kept_changes_the_trajectory() -> None:
+    assert not torch.equal(explored(40).position, explored(40, momentum_kept=1.0).position)
+
+
+def test_where_the_energy_is_no_number_a_trajectory_has_not_arrived() -> None:
+    """<exp(-ΔH/T)> is the share of trajectories that arrive: a wall is not their arrival, and they must not pass it."""
+    found = explored(200, energy=Springs(wall=0.2), kind="trajectories")
+    assert (found.position[:, 1] < 0.2).all()
+    found.counts[:] = 0
+    rows = []
+    for _ in range(100):
+        found.explore(6 * TRAJECTORY)
+        seen = found.observables()
+        rows.append(seen["boltzmann_factor"] - seen["reversible"])
+        assert (seen["acceptance"] <= seen["reversible"]).all()
+        rows[-1] = np.stack([rows[-1], seen["reversible"]])
+    difference, arrived = np.stack(rows, 1)
+    assert arrived.mean() < 0.95
+    error = difference.std(0, ddof=1) / np.sqrt(len(difference))
+    assert (np.abs(difference.mean(0)) < 4 * error).all()
+    counted = (difference + arrived - 1.0).mean(0)  # as if every trajectory had arrived
+    assert (np.abs(counted) > 8 * error).any()
+
+
+def test_a_swap_of_temperatures_takes_masses_and_time_step_along() -> None:
+    found = explored(160)
+    found.share_masses(np.asarray((found.mass * found.thermostat.temperature).amax(0)))
+    reduced = found.time_step * found.thermostat.temperature.sqrt()
+    position, thermal = found.position.clone(), found.mass * found.thermostat.temperature
+    found.move(TEMPERATURES[[1, 2, 0]])
+    assert torch.equal(found.position, position)
+    torch.testing.assert_close(found.mass * found.thermostat.temperature, thermal)
+    torch.testing.assert_close(found.time_step * found.thermostat.temperature.sqrt(), reduced)
+    other = replace(found.kernel)
+    torch.testing.assert_close(other.init(position).potential, found.state.potential)
