@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpc.world import launched_rank
+from protmpi.commands import Commands
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
 from protmpi.probes.commands import app as structures_commands
@@ -18,7 +19,7 @@ from protmpi.probes.commands import app as structures_commands
 if TYPE_CHECKING:
     from protmpi.store.verify import Examination
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
