@@ -286,7 +286,7 @@ def compact(
     target = out or store.with_name(f"{store.stem}-compact.toml")
     found = reduce(open_run(store), temperature)
     try:
-        with target.open("x") as file:
+        with target.open("x", encoding="utf-8") as file:
             file.write(to_toml(found.config, f"{store}: {found.remark}."))
     except OSError as error:
         raise ProtmpiError(f"{target}: cannot be written: {error.strerror}; choose another --out") from None

@@ -1,8 +1,10 @@
-"""Command lines whose paths mean what they mean in the configuration."""
+"""Command lines whose paths mean what they mean in the configuration, and whose output every terminal takes."""
 
 from __future__ import annotations
 
 import functools
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Commands(typer.Typer):
     """Commands that get each of their arguments and options which is a path, or a list of paths, expanded."""
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """A character that standard output has no code for is written as an escape: \\u03b1 for α."""
+        out = sys.stdout
+        if isinstance(out, io.TextIOWrapper) and out.errors in ("strict", "surrogateescape"):
+            out.reconfigure(errors="backslashreplace")
+        return super().__call__(*arguments, **settings)
 
     def command(self, *arguments: Any, **settings: Any) -> Callable[[F], F]:
         register = super().command(*arguments, **settings)
