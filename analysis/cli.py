@@ -166,7 +166,7 @@ def training(
     if json:
         print_json(training_tables.references_json(found))
     else:
-        print_table(training_tables.references_table(found), training_tables.references_remarks(), written)
+        print_table(training_tables.references_table(found), training_tables.references_remarks(found), written)
 
 
 @app.command()

@@ -99,8 +99,8 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
             stop = Stop(world, loaded.execution.wall_time)
             with references.Status(world.rank) as status:
                 finished = references.train(loaded, task, world, stop, binding.device, status)
-        if finished and world.rank == 0:
-            references.print_table(loaded, task)
+        if finished:
+            together(world, lambda: references.print_table(loaded, task) if world.rank == 0 else None)
     if not finished:
         raise typer.Exit(EXIT_INTERRUPTED)
 
