@@ -1,6 +1,7 @@
 # protmpi: `make demo` and `make test` are the two commands of the README.
 PYTHON ?= python3
 MPIRUN ?= .venv/bin/mpirun
+RANKS   = slurm/ranks.sh $(MPIRUN) -n 2 --bind-to none
 RUN     = runs/demo
 export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
@@ -17,8 +18,8 @@ setup: .venv/installed
 
 demo: setup
 	.venv/bin/protmpi data make configs/demo.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi train configs/demo.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/demo.toml
+	$(RANKS) .venv/bin/protmpi train configs/demo.toml
+	$(RANKS) .venv/bin/protmpi run configs/demo.toml
 	.venv/bin/protmpi-analysis report $(RUN)/store.zarr --out $(RUN)/report
 
 # Every figure of docs/gallery.md: at most 30 minutes on two quiet cores. Stores go on where they ended.
@@ -27,8 +28,8 @@ GALLERY  = runs/gallery
 gallery: setup
 	.venv/bin/protmpi data make configs/gallery/transformer-1-26.toml
 	for network in $(NETWORKS); do \
-	  $(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi train configs/gallery/$$network.toml && \
-	  $(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/gallery/$$network.toml || exit 1; \
+	  $(RANKS) .venv/bin/protmpi train configs/gallery/$$network.toml && \
+	  $(RANKS) .venv/bin/protmpi run configs/gallery/$$network.toml || exit 1; \
 	done
 	.venv/bin/protmpi-analysis report $(NETWORKS:%=$(GALLERY)/%.zarr) --out $(GALLERY)/report
 	.venv/bin/protmpi-analysis training $(NETWORKS:%=$(GALLERY)/%.h5) --out $(GALLERY)/report
@@ -59,7 +60,7 @@ points: setup
 	  echo --set data.train=100 --set train.file=$(POINTS)/rotation/$$more; \
 	done | $(PTRAIN)
 	.venv/bin/protmpi train configs/points-sampling.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/points-sampling.toml
+	$(RANKS) .venv/bin/protmpi run configs/points-sampling.toml
 	.venv/bin/protmpi-analysis report $(POINTS)/store.zarr --out $(POINTS)/report
 	.venv/bin/protmpi-analysis points $(POINTS) --out $(POINTS)/report --strict
 	mkdir -p docs/points
@@ -86,7 +87,7 @@ LADDER  = 1e-6 3e-6 1e-5 2e-5 3e-5
 GOES_ON = --set sampler.walkers_per_temperature=3 --set sampler.adapt_until=1600 --set sampler.min_adj_step=800 --set run.steps=5600
 kspin: setup
 	.venv/bin/protmpi train configs/kspin.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/kspin.toml
+	$(RANKS) .venv/bin/protmpi run configs/kspin.toml
 	.venv/bin/python bench/ends.py $(KSPIN)/store.zarr $(KSPIN)/ends
 	for t in $(LADDER); do \
 	  echo --set sampler.temperatures=[$$t] --set train.file=$(KSPIN)/ends/$$t.h5 --store $(KSPIN)/hmc-$$t.zarr; \
@@ -126,8 +127,8 @@ gpu: setup
 TEMPERING = runs/tempering
 tempering: setup
 	.venv/bin/protmpi data make configs/demo.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
+	$(RANKS) .venv/bin/protmpi run configs/tempering.toml
+	$(RANKS) .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
 	  --set tempering.kind=none --set tempering.slots=3 --set sampler.walkers_per_temperature=4 \
 	  --set sampler.adapt_until=6000 --set run.steps=50000
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
@@ -144,7 +145,7 @@ structures: setup
 	.venv/bin/protmpi train configs/structures.toml & .venv/bin/protmpi train configs/structures-sequence.toml && wait
 	.venv/bin/protmpi structures score configs/structures.toml configs/structures-sequence.toml
 	.venv/bin/protmpi structures contacts configs/structures.toml configs/structures-sequence.toml
-	$(MPIRUN) -n 2 --bind-to none .venv/bin/protmpi run configs/structures.toml
+	$(RANKS) .venv/bin/protmpi run configs/structures.toml
 	.venv/bin/protmpi-analysis report $(STRUCTURES)/store.zarr --out $(STRUCTURES)/report
 
 # Images for `apptainer exec` (docs/clusters.md), built and tested as root; each takes some minutes.

@@ -12,6 +12,7 @@ import typer
 
 from analysis import contact_commands, open_run
 from analysis.console import open_console, print_json, print_table
+from protmpi.commands import Commands
 from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from analysis.checks import Check
     from analysis.run import Run
 
-app = typer.Typer(
+app = Commands(
     help="Offline analysis of protmpi stores; needs neither torch nor MPI.",
     no_args_is_help=True,
     add_completion=False,
@@ -165,7 +166,7 @@ def training(
     if json:
         print_json(training_tables.references_json(found))
     else:
-        print_table(training_tables.references_table(found), training_tables.references_remarks(), written)
+        print_table(training_tables.references_table(found), training_tables.references_remarks(found), written)
 
 
 @app.command()

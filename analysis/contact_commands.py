@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from analysis.console import print_json, print_table
+from protmpi.commands import Commands
 
 if TYPE_CHECKING:
     import xarray
 
-app = typer.Typer(no_args_is_help=True, help="Contacts from attention and from the categorical Jacobian.")
+app = Commands(no_args_is_help=True, help="Contacts from attention and from the categorical Jacobian.")
 
 Json = Annotated[bool, typer.Option("--json", help="numbers for programs instead of the table")]
 Labelled = Annotated[int, typer.Option(min=1, help="proteins that heads are chosen by")]
@@ -24,7 +25,7 @@ Labelled = Annotated[int, typer.Option(min=1, help="proteins that heads are chos
 @app.command()
 def structures(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of PDB or mmCIF files (also .gz)")],
-    plm: Annotated[str, typer.Option(metavar="MODEL", help="protein language model: local directory or hub name")],
+    plm: Annotated[Path, typer.Option(metavar="MODEL", help="protein language model: local directory or hub name")],
     held_out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="proteins that the model has not seen; DIR are those it may have")
     ] = None,
@@ -47,11 +48,11 @@ def structures(
 
     given = read_structures(held_out, cutoff) if held_out else []
     groups = grouped(read_structures(folder, cutoff), given, labelled, identity, seed)
-    network = load(plm, allow_causal)
+    network = load(str(plm), allow_causal)
     tested = {"train-like": groups.train_like, "held-out": groups.held_out}
     data = benchmark(network, groups.labelled, tested, top)
     if json:
-        about = {"model": plm, "labelled": [p.name for p in groups.labelled], "identity": groups.identity,
+        about = {"model": str(plm), "labelled": [p.name for p in groups.labelled], "identity": groups.identity,
                  "leaks": groups.leaks}  # fmt: skip
         values = contact_tables.records(data, ["precision"])
         costs = {name: cells.none_for_nan(data[name].values.tolist()) for name in ("passes", "seconds")}

@@ -28,6 +28,8 @@ CURVES = {
 }
 """What is recorded over the epochs, and its label."""
 
+ROUNDING = 1e-9  # of |w|² in float64
+
 Curve = dict[str, np.ndarray]
 """`epoch` and every name of CURVES, (points,) each."""
 
@@ -50,6 +52,11 @@ class Training:
     """The section [model] that the network comes from."""
     data: dict[str, Any]
     """The section [data], empty where the file does not say."""
+
+    @property
+    def fell_short(self) -> np.ndarray:
+        """Of each reference, whether its training ended before |w|² reached Q, so that its ES are its OT weights."""
+        return np.asarray(self.norms["ES"] < (1.0 - ROUNDING) * self.norm2)
 
     def marks(self) -> xarray.Dataset:
         """Losses, errors, |w|² and epoch (weights, reference); between two evaluations losses are interpolated."""

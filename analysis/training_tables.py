@@ -38,9 +38,16 @@ def references_table(trainings: Sequence[Training]) -> Table:
     return table_of(columns)
 
 
-def references_remarks() -> list[str]:
-    """What a reader of the table must know besides."""
-    return ["U in nats; P: parameters; n: independent runs; ± their standard deviation, not the error of the mean."]
+def references_remarks(trainings: Sequence[Training]) -> list[str]:
+    """What a reader of the table must know besides, references above all that are no ES."""
+    lines = ["U in nats; P: parameters; n: independent runs; ± their standard deviation, not the error of the mean."]
+    for training in trainings:
+        for reference in np.flatnonzero(training.fell_short):
+            lines.append(
+                f"{training.label}: reference {reference + 1} never reached Q = {training.norm2:.5g} "
+                f"(|w|² = {training.norms['ES'][reference]:.5g}): its ES are no early-stopped weights."
+            )
+    return lines
 
 
 def references_json(trainings: Sequence[Training]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from hpc.devices import Binding, bind
+from hpc.stop import time_left
 from hpc.world import OneRank, World, connect, together
 from protmpi.errors import WorldError
 
@@ -72,13 +73,13 @@ def examine(device: Literal["auto", "cpu", "cuda"], threads: int | str, store: P
     except WorldError as error:
         return Report([], [meeting or _world(world), Finding("devices", ERROR, str(error))])
     findings = [meeting or _world(world), container, _library(world), _programs(world), *essentials(places),
-                _clocks(world), _file_system(world, store), _room(world, store), _time_left()]  # fmt: skip
+                _clocks(world), _file_system(world, store), _room(world, store)]  # fmt: skip
     return Report(places, findings)
 
 
 def essentials(places: list[Binding]) -> list[Finding]:
     """What a run asks for before it begins; costs nothing."""
-    return [_devices(places), _threads(places)]
+    return [_devices(places), _threads(places), _time_left()]
 
 
 def require(findings: list[Finding]) -> None:
@@ -249,8 +250,13 @@ def _room(world: World, store: Path) -> Finding:
     return Finding("room", verdict, f"{free / 1e9:.3g} GB free" + (": a run may fill it" if verdict == WARN else ""))
 
 
-def _time_left() -> Finding:
-    end = os.environ.get("SLURM_JOB_END_TIME", "")
-    if not end.isdigit():
+def _time_left(environment: Mapping[str, str] = os.environ) -> Finding:
+    name = "SLURM_JOB_END_TIME"
+    left = time_left(environment)
+    if left is not None and left > 0:
+        return Finding("time", PASS, f"the job ends in {left / 60:.0f} min")
+    if not environment.get(name):
         return Finding("time", PASS, "no end of the job is known; execution.wall_time sets one")
-    return Finding("time", PASS, f"the job ends in {(int(end) - time.time()) / 60:.0f} min")
+    wrong = f"= {environment[name]!r} is no time" if left is None else f"is past by {-left / 60:,.0f} min"
+    return Finding("time", WARN, f"{name} {wrong}: it was left by another job and is not heeded; unset it; "
+                   "execution.wall_time sets an end")  # fmt: skip

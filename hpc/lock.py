@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpc.world import number
 from protmpi.errors import StoreError
 
 NAME = "lock.json"
@@ -38,7 +39,7 @@ class Lock:
         owner = {
             "token": lock.token, "host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(),
             "started": _started(os.getpid()), "job": environment.get("SLURM_JOB_ID"),
-            "restart": int(environment.get("SLURM_RESTART_COUNT") or 0),
+            "restart": number(environment, "SLURM_RESTART_COUNT") or 0,
         }  # fmt: skip
         draft = store / f".{NAME}.{lock.token}"
         draft.write_text(json.dumps(owner))

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from hpc.world import number
 from protmpi.errors import SamplingError
 
 NAME = "restarts.json"
@@ -26,7 +27,7 @@ def note(store: Path, step: int, environment: Mapping[str, str] = os.environ) ->
     if job is None:
         return
     path, starts = store / NAME, [step]
-    if int(environment.get("SLURM_RESTART_COUNT") or 0) > 0:
+    if number(environment, "SLURM_RESTART_COUNT"):
         try:
             known = json.loads(path.read_text())
             starts = [*known["starts"], step] if known["job"] == job else starts

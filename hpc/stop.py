@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TypeVar
 
-from hpc.world import World
+from hpc.world import World, number
 
 T = TypeVar("T")
 
@@ -22,8 +22,15 @@ EXIT_INTERRUPTED = 75
 """Exit status of a run that stopped early, committed and wants to be started again (EX_TEMPFAIL of sysexits.h)."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+WALL_TIME = "wall time"  # the reason of a stop that is no signal
 PIECE = 1.0  # seconds that an attempt should take
 MARGIN = 5.0  # seconds left at a deadline beside the time of two commits
+
+
+def time_left(environment: Mapping[str, str]) -> float | None:
+    """Seconds to the end of the Slurm job by SLURM_JOB_END_TIME, None where it says none."""
+    end = number(environment, "SLURM_JOB_END_TIME")
+    return None if end is None else end - time.time()
 
 
 class Interrupted(Exception):  # noqa: N818 - no error
@@ -33,7 +40,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
 class Stop:
     """Turns SIGTERM, SIGUSR1, SIGINT and the end of the time into the end of an attempt. A SIGINT after it kills.
 
-    The time ends after `wall_time` seconds and before SLURM_JOB_END_TIME.
+    The time ends after `wall_time` seconds and before SLURM_JOB_END_TIME, unless that is past already.
     """
 
     def __init__(
@@ -46,11 +53,12 @@ class Stop:
         self._told = self._trying = False
         self._pace, self._steps, self._seconds = 1, 1, 0.0  # steps of an attempt; of the last one, and its time
         lasts = [wall_time] if wall_time is not None else []
-        if environment.get("SLURM_JOB_END_TIME", "").isdigit():
-            lasts.append(int(environment["SLURM_JOB_END_TIME"]) - time.time())
+        left = time_left(environment)
+        if left is not None and left > 0:  # one that is past has been left by another job
+            lasts.append(left)
         self._deadline = time.monotonic() + min(lasts, default=float("inf"))
-        for number in SIGNALS:
-            signal.signal(number, self._receive)
+        for known in SIGNALS:
+            signal.signal(known, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:
@@ -65,7 +73,7 @@ class Stop:
     def listen(self) -> bool:
         """Whether this rank or another one has been told to stop; the others are told."""
         if self.received is None and time.monotonic() > self._deadline - MARGIN - 2.0 * self.commit_seconds:
-            self._note("wall time")
+            self._note(WALL_TIME)
         if self.received and not self._told:
             self._told = True
             self.world.shout()

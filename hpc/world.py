@@ -7,6 +7,7 @@ and every global index has exactly one owner, known to every rank without a mess
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
@@ -26,6 +27,8 @@ POLL = 0.002  # seconds between two looks whether all have come
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """What launchers tell their processes about the size of the world."""
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
+SILENT = "PMIX_RANK"  # set, without any size, by prterun and other launchers that speak PMIx alone
 
 
 class World(Protocol):
@@ -120,39 +123,53 @@ class MpiRanks:
         self._communicator.Abort(status)
 
 
-def launched_size(environment: Mapping[str, str] = os.environ) -> int | None:
-    """How many processes the launcher says it started, None without a launcher."""
-    for name in SIZE_VARIABLES:
-        if environment.get(name, "").isdigit():
-            return int(environment[name])
+def number(environment: Mapping[str, str], name: str) -> int | None:
+    """What a launcher or scheduler says by a variable; None where it does not, or what it says is no count."""
+    text = environment.get(name, "")
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
+
+
+def _size_variable(environment: Mapping[str, str]) -> str | None:
     # sbatch alone also sets SLURM_NTASKS for the batch script itself; only srun sets a step's task count and procid
-    if environment.get("SLURM_STEP_NUM_TASKS", "").isdigit() and "SLURM_PROCID" in environment:
-        return int(environment["SLURM_STEP_NUM_TASKS"])
-    return None
+    step = ("SLURM_STEP_NUM_TASKS",) if "SLURM_PROCID" in environment else ()
+    return next((name for name in (*SIZE_VARIABLES, *step) if number(environment, name) is not None), None)
+
+
+def launched_size(environment: Mapping[str, str] = os.environ) -> int | None:
+    """How many processes the launcher says it started, None without a launcher, or with one that does not say it."""
+    name = _size_variable(environment)
+    return number(environment, name) if name else None
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     """Rank by the launcher's word, which holds also where MPI itself did not start; 0 without a launcher."""
-    for name in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"):
-        if environment.get(name, "").isdigit():
-            return int(environment[name])
-    return 0
+    if not _size_variable(environment) and SILENT not in environment:
+        return 0  # what a shell within a job has of a rank is not about this process
+    ranks = (number(environment, name) for name in RANK_VARIABLES)
+    return next((rank for rank in ranks if rank is not None), 0)
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> World:
     """The world that this process was launched into.
 
     Raises WorldError when the launcher started N processes and MPI sees another number: then each would believe it is
-    rank 0 of 1 and all would write the same store.
+    rank 0 of 1 and all would write the same store. A world of 1 is refused as well where the launcher does not say N.
     """
-    expected = launched_size(environment)
-    if expected is None:
+    name = _size_variable(environment)
+    if not name and SILENT not in environment:
         return OneRank()
     world = MpiRanks()
+    if not name and world.size == 1:
+        raise WorldError(
+            f"started by prterun or another launcher that does not say how many processes it started, and MPI "
+            f"({world.library}) sees a world of 1; use the mpirun of that library, or no launcher with {SILENT} unset"
+        )
+    expected = number(environment, name) if name else world.size
     if world.size != expected:
         raise WorldError(
             f"the launcher started {expected} processes but MPI ({world.library}) sees a world of {world.size}: they "
-            "do not belong together; use the mpirun of that library, or srun --mpi=pmix"
+            f"do not belong together; use the mpirun of that library, or srun --mpi=pmix, or no launcher with {name} "
+            "unset"
         )
     return world
 

@@ -52,7 +52,7 @@ class Member:
     def write(self, folder: Path) -> None:
         """The configuration in full, which gives the same run whatever becomes of the file it came from."""
         resolved = self.config.model_dump(mode="json", exclude_none=True)
-        (folder / f"{self.name}.toml").write_text(to_toml(resolved, f"{self.file} as it was launched"))
+        (folder / f"{self.name}.toml").write_text(to_toml(resolved, f"{self.file} as it was launched"), "utf-8")
 
 
 def members(files: list[Path], sweeps: list[str], overrides: list[str]) -> list[Member]:

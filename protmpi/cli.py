@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpc.world import launched_rank
+from protmpi.commands import Commands
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
 from protmpi.probes.commands import app as structures_commands
@@ -18,7 +19,7 @@ from protmpi.probes.commands import app as structures_commands
 if TYPE_CHECKING:
     from protmpi.store.verify import Examination
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -98,8 +99,8 @@ def train(config: ConfigFile, overrides: Overrides = None) -> None:
             stop = Stop(world, loaded.execution.wall_time)
             with references.Status(world.rank) as status:
                 finished = references.train(loaded, task, world, stop, binding.device, status)
-        if finished and world.rank == 0:
-            references.print_table(loaded, task)
+        if finished:
+            together(world, lambda: references.print_table(loaded, task) if world.rank == 0 else None)
     if not finished:
         raise typer.Exit(EXIT_INTERRUPTED)
 
@@ -285,7 +286,7 @@ def compact(
     target = out or store.with_name(f"{store.stem}-compact.toml")
     found = reduce(open_run(store), temperature)
     try:
-        with target.open("x") as file:
+        with target.open("x", encoding="utf-8") as file:
             file.write(to_toml(found.config, f"{store}: {found.remark}."))
     except OSError as error:
         raise ProtmpiError(f"{target}: cannot be written: {error.strerror}; choose another --out") from None

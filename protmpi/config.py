@@ -206,7 +206,7 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     Raises ConfigError: one line with the file, the key, what is wrong and what is allowed.
     """
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+        raw = tomllib.loads(Path(path).read_text("utf-8-sig"))  # whatever the locale: so is TOML
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

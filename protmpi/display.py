@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hpc.doctor import ERROR, PASS, WARN, Finding, Report
+from hpc.stop import WALL_TIME
 from protmpi.store.reader import Store
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def open_console(rank: int) -> Console:
     mpirun gives its ranks a terminal of its own, so there its own output decides.
     """
     watched = sys.stdout.isatty()
-    if watched and "OMPI_COMM_WORLD_SIZE" in os.environ:
+    if watched and {"OMPI_COMM_WORLD_SIZE", "PRTE_LAUNCHED"} & os.environ.keys():
         try:
             watched = os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))
         except OSError:
@@ -98,7 +99,10 @@ class Display:
     def stopped(self, reason: str, step: int) -> None:
         self._end_bar()
         done = f"committed at step {step:,}" if step else "stopped before the first step"
-        self.console.print(f"{reason}: {done}; give the same command again to continue")
+        again = "give the same command again to continue"
+        if reason == WALL_TIME and step == self._first:
+            again = "the time was too short for any step, raise execution.wall_time or the time limit of the job"
+        self.console.print(f"{reason}: {done}; {again}")
 
     def finish(self, store: Path) -> None:
         """The table of the run, from the committed draws."""

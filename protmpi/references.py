@@ -63,8 +63,8 @@ class Status:
 
 
 def print_table(config: Config, task: Task) -> None:
-    """Energies and errors of the reference weights."""
-    found = weights.load(config.train.file, config, task)
+    """Energies and errors of the reference weights. Raises DataError, after the table, where a reference fell short."""
+    found = weights.load_any(config.train.file, config, task)
     table = Table("weights", "epoch", "|w|²", "U train", "U val", "error train", "error val", box=None)
     for name, parameters, epochs in (("ES", found.es, found.es_epoch), ("OT", found.ot, found.ot_epoch)):
         if not len(parameters):
@@ -72,11 +72,13 @@ def print_table(config: Config, task: Task) -> None:
         values = task.draw_observables(torch.tensor(parameters, device=task.device))
         for row, w in enumerate(parameters):
             columns = ("energy", "val_energy", "train_error", "val_error")
-            table.add_row(f"{name} {row + 1}", str(epochs[row]), f"{np.sum(w.astype(np.float64) ** 2):.1f}",
+            epoch = "never" if name == "ES" and found.fell_short[row] else str(epochs[row])
+            table.add_row(f"{name} {row + 1}", epoch, f"{np.sum(w.astype(np.float64) ** 2):.1f}",
                           *(f"{values[column][row]:.4g}" for column in columns))  # fmt: skip
     console = open_console(0)
     console.print(table)
     console.print(f"weights: {config.train.file}")
+    found.require_norm(config.train.file)
 
 
 @dataclass
@@ -120,7 +122,10 @@ class Reference:
         return f"epoch {self.trainer.epoch}, {found}{_losses(self.trainer)}"
 
     def done(self) -> bool:
-        """Ends at `over_epochs` or at saturation, then settles. A run that never reaches the norm ends there too."""
+        """Ends at `over_epochs` or at saturation, then settles.
+
+        A run that has not reached the norm by then has no ES: `Weights.fell_short` tells, for OT stands in its place.
+        """
         trainer, c = self.trainer, self.trainer.config
         if not trainer.settles_at:
             saturated = "ES" in self.marks and _saturated(trainer.curves)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from protmpi.paths import expanded
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+FilePath = Annotated[Path, AfterValidator(lambda path: Path(expanded(str(path))))]
 
 
 def key(default: Any, meaning: str, unit: str = "") -> Any:
@@ -116,7 +119,7 @@ class TrainConfig(Section):
 
     later: ClassVar[frozenset[str]] = frozenset({"rate", "shards"})
 
-    file: Path = key(Path("weights.h5"), "weights, curves and norms (HDF5), written by `protmpi train`")
+    file: FilePath = key(Path("weights.h5"), "weights, curves and norms (HDF5), written by `protmpi train`")
     inits: Count = key(3, "independent early-stopped runs that fix the norm of the sphere")
     references: Annotated[int, Field(ge=0)] = key(
         3,
@@ -175,7 +178,7 @@ class RunConfig(Section):
 class ExecutionConfig(Section):
     """Where and how fast. Nothing here changes a draw on the CPU, `threads_per_rank` beyond 1 excepted."""
 
-    store: Path = key(Path("runs/store.zarr"), "Zarr store of the run")
+    store: FilePath = key(Path("runs/store.zarr"), "Zarr store of the run")
     device: Literal["auto", "cpu", "cuda"] = key("auto", "one GPU per rank when there is one, else the CPU")
     threads_per_rank: Count | Literal["divide"] = key(
         1, 'CPU threads of a rank; "divide" shares out the cores of a machine (last bits may then differ)'

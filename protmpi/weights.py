@@ -17,6 +17,7 @@ from protmpi.hdf5 import hdf5_file, numbers, reading
 from protmpi.tasks import Task
 
 SCHEMA = "protmpi-weights-1"
+ROUNDING = 1e-9  # of |w|² in float64
 CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "norm2")
 
 
@@ -31,6 +32,22 @@ class Weights:
     ot: np.ndarray
     es_epoch: np.ndarray
     ot_epoch: np.ndarray
+    norm2: float = 0.0
+    """The norm Q at which references are stopped, 0 where there was none to reach."""
+
+    @property
+    def fell_short(self) -> np.ndarray:
+        """Of each ES, whether training ended before |w|² reached Q: it is then no ES, but its own OT (references,)."""
+        return np.sum(self.es.astype(np.float64) ** 2, axis=1) < (1.0 - ROUNDING) * self.norm2
+
+    def require_norm(self, path: Path) -> None:
+        """Raises DataError where a reference fell short: its walkers would be on another sphere than all others."""
+        for reference in np.flatnonzero(self.fell_short):
+            reached = np.sum(self.es[reference].astype(np.float64) ** 2)
+            raise DataError(
+                f"{path}: reference {reference + 1} never reached the norm Q = {self.norm2:.5g} of early stopping, its "
+                f"training ended at |w|² = {reached:.5g}; raise train.over_epochs and choose another train.file"
+            )
 
     def content_hash(self) -> str:
         """sha256 of the weights themselves."""
@@ -51,15 +68,23 @@ def identity(config: Config, task: Task) -> dict[str, str]:
 def load(path: Path, config: Config, task: Task) -> Weights:
     """Read a weights file and check that it fits the network and the data.
 
-    Raises DataError when it is missing, damaged or belongs to another network or data set.
+    Raises DataError when it is missing, damaged or belongs to another network or data set, or a reference fell short.
     """
+    found = load_any(path, config, task)
+    found.require_norm(path)
+    return found
+
+
+def load_any(path: Path, config: Config, task: Task) -> Weights:
+    """`load`, with references that fell short."""
     if not path.exists():
         raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
     arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
     try:
         stage = "references" if arrays["references/ES"].size else "inits"
+        norm2 = float(arrays["norm2"]) if stage == "references" and "norm2" in arrays else 0.0
         found = Weights(arrays[f"{stage}/ES"], arrays["references/OT"],
-                        arrays[f"{stage}/ES_epoch"], arrays["references/OT_epoch"])  # fmt: skip
+                        arrays[f"{stage}/ES_epoch"], arrays["references/OT_epoch"], norm2)  # fmt: skip
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]} is missing; delete the file and train again") from None
     for name, weights in (("ES", found.es), ("OT", found.ot)):

@@ -11,6 +11,8 @@ INTERRUPTED=75 # protmpi's exit status for "committed, start me again"
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=/dev/null
 if [ -f "$here/site.sh" ]; then source "$here/site.sh"; fi
+# shellcheck source=slurm/ranks.sh
+source "$here/ranks.sh"
 
 inside=() programs=${PROTMPI_VENV:-$here/../.venv}/bin/
 if [ -n "${PROTMPI_CONTAINER:-}" ]; then
@@ -21,29 +23,20 @@ fi
 # on_ranks ARGUMENTS...: protmpi on every rank of the allocation. Returns when it has finished; ends the job with its
 # status where it failed, and puts the job back into the queue where it was stopped early.
 on_ranks() {
-  local launcher child status signalled unstarted
+  local launcher status unstarted
   read -ra launcher <<<"${PROTMPI_LAUNCHER:-srun --mpi=pmix}"
   if [ "${launcher[0]}" = srun ]; then
     # a rank that dies takes the others along within a minute; srun does not inherit --cpus-per-task by itself
     launcher+=(--wait=60 --cpu-bind=cores ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"})
   fi
-  # USR1 says "commit and exit". It is repeated until the run has ended, and ignored while protmpi is still starting.
+  # USR1 says "commit and exit". It is ignored while protmpi is still starting, since it is repeated.
   # srun exits 0 where it could launch nothing at all: the first rank, on this node, takes a file away to say it began.
   unstarted=$(mktemp) || exit
   # shellcheck disable=SC2016  # the inner shell expands $0 and $@
   launcher+=(bash -c 'trap "" USR1; rm -f "$0"; exec "$@"' "$unstarted")
   # processes that wait for a message must not burn the cores of those that compute
-  OMPI_MCA_mpi_yield_when_idle=1 "${launcher[@]}" "${inside[@]}" "${programs}protmpi" "$@" &
-  child=$!
-  trap 'signalled=1; while kill -USR1 $child; do sleep 2; done 2>/dev/null &' USR1 TERM
-  # wait returns early when a signal comes in: wait again until the launcher itself has ended
-  signalled=1
-  while [ $signalled = 1 ]; do
-    signalled=0
-    wait $child
-    status=$?
-  done
-  trap - USR1 TERM
+  OMPI_MCA_mpi_yield_when_idle=1 ranks "${launcher[@]}" "${inside[@]}" "${programs}protmpi" "$@"
+  status=$?
   if [ "$status" -eq $INTERRUPTED ]; then requeue; fi
   if [ -e "$unstarted" ]; then
     rm -f "$unstarted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from protmpi import config as configuration
+from protmpi.commands import Commands
 from protmpi.data.alphabet import MASK, MAX_LENGTH
 from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from protmpi.data.dataset import FoldingData
     from protmpi.data.structure import Structure
 
-app = typer.Typer(no_args_is_help=True, help="Structures, contact maps and data sets.")
+app = Commands(no_args_is_help=True, help="Structures, contact maps and data sets.")
 console = Console(highlight=False, soft_wrap=True)
 
 OPTIONS = FoldingConfig.model_fields
@@ -31,7 +33,7 @@ OPTIONS = FoldingConfig.model_fields
 
 @app.command()
 def contacts(
-    source: Annotated[str, typer.Argument(metavar="STRUCTURE", help="PDB or mmCIF file (also .gz), or a PDB id")],
+    source: Annotated[Path, typer.Argument(metavar="STRUCTURE", help="PDB or mmCIF file (also .gz), or a PDB id")],
     cutoff: Annotated[float, typer.Option(min=0, help=f"{OPTIONS['cutoff'].description} (Å)")] = 4.5,
     min_separation: Annotated[int, typer.Option(min=1, help=OPTIONS["min_separation"].description)] = 2,
     chain: Annotated[str | None, typer.Option(help=OPTIONS["chain"].description)] = None,
@@ -41,7 +43,7 @@ def contacts(
     """Heavy-atom contact map of a protein chain."""
     from protmpi.data.contacts import contact_map
 
-    structure = contact_map(source, cutoff=cutoff, min_separation=1, chain=chain, model=model)
+    structure = contact_map(str(source), cutoff=cutoff, min_separation=1, chain=chain, model=model)
     console.print(
         f"{structure.provenance['file']}, model {model}, chain {structure.provenance['chain']}: "
         f"L = {structure.length}, {structure.missing} without coordinates, cutoff {cutoff:g} Å, "
@@ -116,13 +118,12 @@ def make_data(
 
     if config is None and sequences is None:
         raise DataError("CONFIG is missing; give a TOML file, or your own sequences with --sequences FILE")
+    changes = [*(overrides or []), *([f"data.structure={json.dumps(structure)}"] if structure is not None else [])]
     # an empty file stands for the defaults
-    chosen = configuration.load(config or Path(os.devnull), overrides or []).data
+    chosen = configuration.load(config or Path(os.devnull), changes).data
     if not isinstance(chosen, FoldingConfig):
         raise DataError(f'{config}: data.task = "{chosen.task}" draws its data from data.seed, no file is needed')
-    named = structure is not None or "structure" in chosen.model_fields_set
-    if structure is not None:
-        chosen = chosen.model_copy(update={"structure": structure})
+    named = "structure" in chosen.model_fields_set
     own = alignments.read(sequences) if sequences is not None else None
     # the default structure says nothing about a user's own sequences
     native = make.native_structure(chosen) if own is None or named else None

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from protmpi.sections import Count, Positive, Section, Share, key
+from protmpi.paths import expanded
+from protmpi.sections import Count, FilePath, Positive, Section, Share, key
 
 
 class FoldingConfig(Section):
     """What the networks learn: sequences that fold to one structure (METHOD: energy, data)."""
 
     task: Literal["folding"] = key("folding", "what is sampled")
-    file: Path = key(Path("acbp.h5"), "data set (HDF5), written by `protmpi data make`")
-    structure: str = key("acbp", "`acbp` (shipped contacts of 1NTI), PDB/mmCIF file, contact list .json or PDB id")
+    file: FilePath = key(Path("acbp.h5"), "data set (HDF5), written by `protmpi data make`")
+    structure: Annotated[str, AfterValidator(expanded)] = key(
+        "acbp", "`acbp` (shipped contacts of 1NTI), PDB/mmCIF file, contact list .json or PDB id"
+    )
     chain: str | None = key(None, "chain of the structure; the first protein chain if absent")
     model: Count = key(1, "model of the structure file, counted from 1")
     residues: tuple[Count, Count] | None = key(
@@ -82,7 +85,7 @@ class StructuresConfig(Section):
     """What the network learns: masked residues of protein chains, from sequence and Cα coordinates."""
 
     task: Literal["structures"] = key("structures", "what is sampled")
-    file: Path = key(Path("structures.h5"), "data set (HDF5), written by `protmpi data structures`")
+    file: FilePath = key(Path("structures.h5"), "data set (HDF5), written by `protmpi data structures`")
     coordinates: bool = key(True, "the network sees Cα coordinates; false: sequences alone, for comparison")
     mask_probability: Share = key(0.15, "probability that a site is to be guessed: 80 % mask, 10 % random, 10 % kept")
     augment: bool = key(True, "training turns each chain at random and chooses sites anew every time")

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from protmpi.commands import Commands
 from protmpi.errors import ConfigError
 
 if TYPE_CHECKING:
     from protmpi.probes.embeddings import Embedded
     from protmpi.tasks.structures import Structures
 
-app = typer.Typer(no_args_is_help=True, help="What trained networks of protein chains know.")
+app = Commands(no_args_is_help=True, help="What trained networks of protein chains know.")
 
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML files of trained networks")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from protmpi.paths import expanded
 from protmpi.sections import Count, NotNegative, Positive, Section, Share, key
 
 Kind = Literal["auto", "constrained-trajectories", "constrained", "trajectories", "unconstrained"]
@@ -26,6 +27,7 @@ def _decreasing(temperatures: list[float]) -> list[float]:
 
 
 def _starts(given: list[str]) -> list[str]:
+    given = [start if start in ("ES", "OT", "random") else expanded(start) for start in given]
     for start in given:
         if start not in ("ES", "OT", "random") and not start.endswith(".zarr"):
             raise ValueError(f'{start!r} is no start; choose "ES", "OT", "random" or a store (its name ends in .zarr)')

@@ -14,7 +14,7 @@ import pytest
 from analysis import cli
 from analysis.figures.training import training_figure
 from analysis.training import CURVES, read_training, read_trainings
-from analysis.training_tables import references_json
+from analysis.training_tables import references_json, references_remarks
 
 EPOCHS = np.array([10, 20, 30])
 
@@ -50,6 +50,13 @@ def test_losses_are_those_of_the_epoch_at_which_a_reference_was_stopped(tmp_path
     assert marks["val_energy"].sel(weights="OT").values == pytest.approx([0.30, 1.30])
     assert marks["norm2"].values.tolist() == [[3, 12], [27, 48]], "of the weights, not of the curve"
     assert marks["epoch"].sel(weights="ES").values.tolist() == [15, 20]
+
+
+def test_references_that_never_reached_the_norm_are_named(tmp_path: Path) -> None:
+    found = read_trainings([write_weights(tmp_path / name, norm2=q) for name, q in (("a.h5", 3.0), ("b.h5", 11.5))])
+    assert [one.fell_short.tolist() for one in found] == [[False, False], [True, False]]
+    _, line = references_remarks(found)
+    assert line.startswith("transformer-1-26 (2): reference 1 never reached Q = 11.5 (|w|² = 3)")
 
 
 def test_every_point_of_every_curve_is_written_down(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_other_physics_are_refused_old_and_new(store: Path, change: str) -> None
 def test_other_weights_are_refused_by_their_key(folder: Path) -> None:
     file, store = folder / "weights.h5", folder / "store.zarr"
     given = (f'train.file="{file}"', 'sampler.start="ES"', "train.inits=1", "train.references=1", "train.max_epochs=2",
-             "train.over_epochs=2", "train.eval_every=1")  # fmt: skip
+             "train.over_epochs=400", "train.warmup=5", "train.eval_every=1")  # fmt: skip
 
     def train(*changes: str) -> None:
         config, world = load(store, *given, *changes), OneRank()

@@ -96,7 +96,7 @@ def hdf5(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, configur
     folder = tmp_path_factory.mktemp("fuzz")
     dataset.save(folder / "data.h5", small_data())  # type: ignore[arg-type]
     config = load(folder / "store.zarr", f'train.file="{folder}/weights.h5"', "train.inits=1", "train.references=1",
-                  "train.max_epochs=2", "train.over_epochs=2", "train.eval_every=1")  # fmt: skip
+                  "train.max_epochs=2", "train.over_epochs=400", "train.warmup=5", "train.eval_every=1")  # fmt: skip
     world = OneRank()
     assert alone(lambda: references.train(config, tasks.build(config), world, Stop(world), "cpu", lambda _: None))
     return folder / "data.h5", config.train.file, config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,26 @@ def test_mpirun_outside_of_a_container_and_the_library_inside(
     assert doctor._container({"OMPI_VERSION": outside}).verdict == PASS
 
 
+@pytest.mark.parametrize(
+    ("end", "verdict", "said"),
+    [
+        (None, PASS, "no end of the job is known"),
+        ("", PASS, "no end of the job is known"),
+        (7230, PASS, "the job ends in 12"),
+        (-7230, WARN, "SLURM_JOB_END_TIME is past by 12"),
+        ("tomorrow", WARN, "SLURM_JOB_END_TIME = 'tomorrow' is no time"),
+        ("9" * 5000, WARN, "is no time"),
+    ],
+)
+def test_an_end_of_the_job_that_is_past_or_no_time_is_told(end: object, verdict: str, said: str) -> None:
+    if isinstance(end, int):
+        end += int(time.time())
+    environment = {} if end is None else {"SLURM_JOB_END_TIME": str(end)}
+    found = doctor._time_left(environment)
+    assert found.verdict == verdict
+    assert said in found.detail
+
+
 def test_the_library_is_asked_without_being_started() -> None:
     assert "MPI" in doctor._library_version(os.environ)
     assert doctor._library_version({"MPI4PY_MPIABI": "none"}) == ""
@@ -102,8 +123,8 @@ def test_doctor_under_mpirun_shows_every_rank_and_every_check(protmpi: Command) 
     assert [place["local_rank"] for place in found["ranks"]] == [0, 1]
     checks = {finding["check"]: finding["detail"] for finding in found["findings"]}
     assert checks["world"] == "2 ranks on 1 host"
-    assert list(checks) == ["world", "container", "MPI library", "versions", "devices", "threads", "clocks",
-                            "file system", "room", "time"]  # fmt: skip
+    assert list(checks) == ["world", "container", "MPI library", "versions", "devices", "threads", "time", "clocks",
+                            "file system", "room"]  # fmt: skip
 
 
 def test_processes_that_each_believe_they_are_rank_0_of_1_are_an_error(protmpi: Command, tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 from hpc.devices import bind, cpu_threads, gpu_index
-from hpc.world import OneRank, connect, launched_size, local_position, my_blocks, owner_of_block, together
+from hpc.world import (
+    OneRank,
+    connect,
+    launched_rank,
+    launched_size,
+    local_position,
+    my_blocks,
+    owner_of_block,
+    together,
+)
 from protmpi.errors import ConfigError, WorldError
 
 
@@ -45,10 +54,34 @@ def test_more_ranks_than_blocks_are_refused() -> None:
         ({"PMI_SIZE": "2"}, 2),
         ({"SLURM_NTASKS": "8"}, None),  # the batch script itself
         ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3"}, 8),
+        ({"OMPI_COMM_WORLD_SIZE": "²", "PMI_SIZE": "two", "MV2_COMM_WORLD_SIZE": "9" * 5000}, None),
+        ({"PMIX_RANK": "1"}, None),  # of prterun, which does not say it
     ],
 )
 def test_the_launcher_says_how_many_ranks_it_started(environment: dict[str, str], size: int | None) -> None:
     assert launched_size(environment) == size
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank"),
+    [
+        ({}, 0),
+        ({"SLURM_PROCID": "3"}, 0),  # of a shell that a job step has left behind: no rank of this process
+        ({"PMI_RANK": "2", "OMPI_COMM_WORLD_RANK": "1"}, 0),
+        ({"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "3"}, 3),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "SLURM_PROCID": "5"}, 1),
+        ({"MV2_COMM_WORLD_SIZE": "4", "MV2_COMM_WORLD_RANK": "2"}, 2),
+        ({"PMIX_RANK": "1"}, 1),
+        ({"PMI_SIZE": "2", "PMI_RANK": "one"}, 0),
+    ],
+)
+def test_a_rank_is_one_of_a_world_that_was_launched(environment: dict[str, str], rank: int) -> None:
+    assert launched_rank(environment) == rank
+
+
+def test_a_launcher_that_does_not_say_how_many_it_started_is_believed_where_there_are_several() -> None:
+    with pytest.raises(WorldError, match=r"prterun .* MPI \(.*\) sees a world of 1"):
+        connect({"PMIX_RANK": "0"})
 
 
 def test_a_launcher_of_another_mpi_is_found_out() -> None:

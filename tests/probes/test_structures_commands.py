@@ -35,9 +35,8 @@ d = 8
 [train]
 file = "{folder}/{coordinates}.h5"
 inits = 1
-references = 1
+references = 0
 max_epochs = 1
-over_epochs = 1
 eval_every = 1
 """
 

@@ -44,7 +44,7 @@ warmup = 50
 inits = 1
 references = 1
 max_epochs = 4
-over_epochs = 4
+over_epochs = 40
 eval_every = 2
 [sampler]
 kind = "constrained"

@@ -12,6 +12,7 @@ from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import config as configuration
 from protmpi import references, tasks, weights
+from protmpi.cli import main
 from protmpi.errors import DataError
 from protmpi.sections import ModelConfig
 from protmpi.training import Trainer, learning_rate
@@ -90,6 +91,59 @@ def test_references_are_stopped_at_the_norm_of_the_first_stage(tmp_path: Path, s
     norm2 = (found.es.astype(np.float64) ** 2).sum(1)
     assert np.ptp(norm2) / norm2.mean() < 0.02
     assert (found.ot_epoch >= found.es_epoch).all()
+
+
+@pytest.fixture
+def short(tmp_path: Path, small_data_file: Path) -> configuration.Config:
+    """The first stage is trained for up to 40 epochs, so that references cannot reach its norm in 3."""
+    return small(tmp_path, small_data_file, max_epochs=40, patience=40, over_epochs=3)
+
+
+def test_a_reference_that_never_reaches_the_norm_has_no_early_stopped_weights(short: configuration.Config) -> None:
+    assert train(short, 10_000)
+    task = tasks.build(short)
+    found = weights.load_any(short.train.file, short, task)
+    assert found.fell_short.tolist() == [True, True]
+    assert np.array_equal(found.es, found.ot)
+    norm2 = (found.es[0].astype(np.float64) ** 2).sum()
+    with pytest.raises(DataError, match=rf"reference 1 never reached the norm Q = .* {norm2:.5g}; raise train.over_ep"):
+        weights.load(short.train.file, short, task)
+
+
+def test_which_reference_fell_short() -> None:
+    es = np.array([[3.0, 0.0], [0.0, 2.0], [1.9975, 0.0]], dtype=np.float32)  # |w|² = 9, 4, 3.99
+    epochs = np.array([1, 2, 3])
+    assert weights.Weights(es, es, epochs, epochs, norm2=4.0).fell_short.tolist() == [False, False, True]
+    assert not weights.Weights(es, es, epochs, epochs).fell_short.any()
+    with pytest.raises(DataError, match=r"w\.h5: reference 3 never reached the norm Q = 4 "):
+        weights.Weights(es, es, epochs, epochs, norm2=4.0).require_norm(Path("w.h5"))
+
+
+def test_training_and_run_say_so_in_one_line(
+    short: configuration.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolved = short.model_dump(mode="json", exclude_none=True)
+    (tmp_path / "c.toml").write_text(configuration.to_toml(resolved, "short"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["protmpi", *arguments, str(tmp_path / "c.toml")])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    for _ in range(2):  # the second finds the training done
+        status, out, err = call("train")
+        assert (status, len(err.splitlines())) == (2, 1)
+        assert "reference 1 never reached the norm" in err
+        assert [line.split()[2] for line in out.splitlines() if line.strip().startswith("ES")] == ["never", "never"]
+    before = short.train.file.read_bytes()
+    store = ("--set", f'execution.store="{tmp_path}/s.zarr"', "--set")
+    for start in ("ES", "OT"):
+        status, _, err = call("run", *store, f"sampler.start={start}")
+        assert (status, len(err.splitlines())) == (2, 1)
+        assert "reference 1 never reached the norm" in err
+    assert not (tmp_path / "s.zarr").exists()
+    assert short.train.file.read_bytes() == before
 
 
 def test_settled_weights_lie_lower_and_hardly_move_at_the_end(tmp_path: Path, small_data_file: Path) -> None:
