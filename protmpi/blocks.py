@@ -19,6 +19,8 @@ WORTH = 1.05  # a block twice as large must be at least this much faster
 def block_size(config: Config, task: Task, ranks: int) -> int:
     """`run.walkers_per_block`; with "auto" 1 on a CPU, on a GPU what is fastest, with a block at least for every rank.
 
+    Full batches fill a GPU in chunks of their own (`Splits._at_a_time`), so that all walkers of a rank are one block.
+
     The last bits of a sum may depend on how many walkers are summed together, and a chunk of the store holds a block.
     On a CPU, where little is gained, a run gives the same bits on any number of ranks; on a GPU it keeps the size that
     it began with.
@@ -30,12 +32,13 @@ def block_size(config: Config, task: Task, ranks: int) -> int:
         return 1
     if store.exists():
         return Store(store).schema.walkers_per_block
-    batch = None if config.sampler.full_batch else config.sampler.batch
-    return fastest(task, batch, max(1, config.walkers // ranks))
+    if config.sampler.full_batch:
+        return -(-config.walkers // ranks)
+    return fastest(task, config.sampler.batch, max(1, config.walkers // ranks))
 
 
-def fastest(task: Task, batch: int | None, most: int) -> int:
-    """The number of walkers, `most` or a half, a quarter ... of it, whose gradients cost least each; of all if None."""
+def fastest(task: Task, batch: int, most: int) -> int:
+    """The number of walkers, `most` or a half, a quarter ... of it, whose mini-batch gradients cost least each."""
     sizes = sorted({-(-most // 2**halvings) for halvings in range(most.bit_length())})
     best, seconds = sizes[0], _seconds_each(task, batch, sizes[0]) if most > 1 else 0.0
     for size in sizes[1:]:
@@ -46,13 +49,13 @@ def fastest(task: Task, batch: int | None, most: int) -> int:
     return best
 
 
-def _seconds_each(task: Task, batch: int | None, walkers: int) -> float:
+def _seconds_each(task: Task, batch: int, walkers: int) -> float:
     """Median seconds of a gradient, divided by the number of walkers that it is taken of together."""
     random = np.random.default_rng(0)
     w = torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(task.device)
     times = []
     for _ in range(REPEATS + 1):
-        indices = random.integers(task.train_size, size=(walkers, batch)) if batch else None
+        indices = random.integers(task.train_size, size=(walkers, batch))
         began = time.perf_counter()
         task.gradient(w, indices)
         if w.is_cuda:

@@ -163,13 +163,11 @@ class Block(ABC, Generic[S]):
         """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not touch."""
         return lambda chosen: self._sample(w[list(chosen)], "variance", [rows[row] for row in chosen])
 
-    def _estimate(self, w: Tensor, rows: Sequence[int]) -> Tensor:
-        """s² of the walkers `rows` at w (rows, P)."""
-        c = self.config
-        floor = 10.0**c.log_zerovar
-        return estimate_variance(
-            self._variance_samples(w, rows), w, c.min_extractions, c.max_extractions, c.threshold_est, floor
-        )
+    def _estimate(self, w: Tensor, rows: Sequence[int], most: int | None = None) -> Tensor:
+        """s² of the walkers `rows` at w (rows, P), from up to `most` mini-batches, `max_extractions` if absent."""
+        c, samples = self.config, self._variance_samples(w, rows)
+        most, floor = most or c.max_extractions, 10.0**c.log_zerovar
+        return estimate_variance(samples, w, c.min_extractions, most, c.threshold_est, floor)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every

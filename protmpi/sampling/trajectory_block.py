@@ -118,12 +118,13 @@ class TrajectoryBlock(Block[State]):
         return self.step // every > last // every or last < self._turn <= self.step
 
     def _estimate_masses(self, position: Tensor) -> None:
-        """One more estimate of m at `position`, and the masses that follow."""
-        fresh = self.config.batch * self._estimate(position, range(len(self.walkers)))
+        """One more estimate of m at `position`, a short one, for they are averaged, and the masses that follow."""
+        c = self.config
+        fresh = c.batch * self._estimate(position, range(len(self.walkers)), c.min_extractions)
         self.estimates += 1
         self.variance = self.variance.lerp(fresh, 1.0 / self.estimates)
         means = adaptation.layer_means(self.variance, self.layout)
-        mass = means if self.config.layer_mean else torch.maximum(self.variance, self.config.mass_floor * means)
+        mass = means if c.layer_mean else torch.maximum(self.variance, c.mass_floor * means)
         self._put(position, mass / self.kernel.temperature)
 
     def _put(self, position: Tensor, mass: Tensor) -> None:
