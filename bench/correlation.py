@@ -48,7 +48,7 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Decay:
-    """Draws in which the overlap q falls to 1/e, their standard error between walkers, the share of that which was seen.
+    """Draws in which the overlap q falls to 1/e, their standard error between walkers, and the share that was seen.
 
     "measured" within the chain, "extrapolated" from at least a tenth of an e-fold, else a lower "bound": a mixture of
     exponentials with positive weights falls ever more slowly on a logarithmic scale.

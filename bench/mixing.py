@@ -119,7 +119,7 @@ class Problem:
         """Trajectories for `passes` passes at the `number`-th temperature."""
         length = max(1, min(self.config.sampler.trajectory, passes // ESTIMATES))
         c = self.config.sampler
-        estimate = math.ceil(c.max_extractions * c.batch / self.energy.train_size)  # passes that it takes at most
+        estimate = math.ceil(c.min_extractions * c.batch / self.energy.train_size)  # passes that one of s² takes
         every, passes = max(length, passes // ESTIMATES, estimate), passes // length * length
         sampler = self.sampler(True, trajectory=length, momentum_kept=1.0, adapt_until=passes, min_adj_step=every,
                                max_adj_step=every)  # fmt: skip
