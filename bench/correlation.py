@@ -64,9 +64,8 @@ def correlation(chains: Sequence[np.ndarray]) -> Correlation:
     """Integrated autocorrelation time 1 + 2 sum(rho) of all chains together.
 
     rho is relative to the mean and the variance of all draws, so that walkers that disagree are slow, not fast. The
-    window is the first that is WINDOW times as long as the time that it gives (Sokal, in Functional Integration, 1997);
-    what the mean takes from rho is put back to first order (Wolff, Comput. Phys. Commun. 156 (2004) 143, eq. 49). The
-    error is the larger of that of the window (ibid., eq. 42) and the jackknife's over walkers.
+    window is the first that is WINDOW times as long as the time that it gives. The error is the larger of that of the
+    window (Madras and Sokal, J. Stat. Phys. 50 (1988) 109, app. C) and the jackknife's over walkers.
     """
     time, window, closed = _time(chains)
     draws = sum(map(len, chains))
@@ -83,7 +82,7 @@ def _time(chains: Sequence[np.ndarray]) -> tuple[float, int, bool]:
 
     Infinite where nothing moves; as long as the longest chain at least where the window does not close.
     """
-    draws, mean = sum(map(len, chains)), float(np.concatenate(chains).mean())
+    mean = float(np.concatenate(chains).mean())
     longest = max(map(len, chains))
     sums, pairs = np.zeros(longest), np.zeros(longest)
     for chain in chains:
@@ -98,7 +97,7 @@ def _time(chains: Sequence[np.ndarray]) -> tuple[float, int, bool]:
     lags = np.arange(longest)
     closed = lags >= WINDOW * np.maximum(times, 1.0)  # anticorrelated draws close it no sooner than independent ones
     window = int(np.argmax(closed)) if closed.any() else longest - 1
-    time = max(float(times[window]), 1.0 / WINDOW) * (1.0 + (2 * window + 1) / draws)
+    time = max(float(times[window]), 1.0 / WINDOW)
     return (time, window, True) if closed.any() else (max(time, float(longest)), window, False)
 
 
