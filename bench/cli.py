@@ -71,8 +71,9 @@ def mixing(
     ] = None,
     walkers: Annotated[int, typer.Option(min=2, help="at each temperature; errors are between them")] = 2,
     device: Annotated[Device | None, typer.Option(help="execution.device of CONFIG if absent")] = None,
-    quick: Annotated[bool, typer.Option(help="About 2 minutes: one temperature; mostly bounds where a pass is slow.")]
-    = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About 2 minutes: one temperature; mostly bounds where a pass is slow.")
+    ] = False,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too, row by row.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
