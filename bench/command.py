@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import measure
+from bench.progress import Progress
 from hpc.devices import bind
 from hpc.world import World
 from protmpi.data.dataset import FoldingData
@@ -29,12 +30,20 @@ COLUMNS = {
 PERCENT = ("gemm_fraction", "evaluation_share", "store_share")
 
 
-def bench(world: World, device: Device, networks: Sequence[str], walkers: Sequence[int]) -> dict[str, Any]:
+def bench(
+    world: World, device: Device, networks: Sequence[str], walkers: Sequence[int], progress: Progress
+) -> dict[str, Any]:
     """Time every network; collective. Each row is taken with one rank at work, and with all of them: weak scaling."""
     binding = bind(world, device, 1)
     kind = binding.device.partition(":")[0]
     data, rate = measure.synthetic_data(), measure.matrix_rate(kind)
-    rows = [row for network in networks for row in rows_of(network, data, rate, world, kind, walkers)]
+    progress.plan(len(networks) * len(SCHEMES) * len(walkers) * len({1, world.size}))
+    rows = []
+    for network in networks:
+        progress.stage(network)
+        for row in rows_of(network, data, rate, world, kind, walkers):
+            rows.append(row)
+            progress.advance(1)
     return {"machine": f"{binding.host}: {binding.device_name}", "processor": processor(), "device": kind,
             "threads": torch.get_num_threads(), "torch": torch.__version__,
             "matrix_gflops": rate / 1e9, "rows": rows}  # fmt: skip

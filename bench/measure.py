@@ -66,7 +66,8 @@ def task_of(network: str, data: FoldingData, device: str) -> Folding:
     return Folding(data, models.build(ModelConfig(name=network), LENGTH), device)
 
 
-def _synchronise(device: str) -> None:
+def synchronise(device: str) -> None:
+    """Wait for the device."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -74,17 +75,17 @@ def _synchronise(device: str) -> None:
 def repeat(work: Callable[[], object], device: str) -> Callable[[], float]:
     """A repetition of `work`: calls it often enough to take SHORTEST seconds and tells the seconds of one call."""
     work()  # warm-up: memory, lazy initialisation
-    _synchronise(device)
+    synchronise(device)
     began = time.perf_counter()
     work()
-    _synchronise(device)
+    synchronise(device)
     calls = max(1, round(SHORTEST / (time.perf_counter() - began)))
 
     def once() -> float:
         began = time.perf_counter()
         for _ in range(calls):
             work()
-        _synchronise(device)
+        synchronise(device)
         return (time.perf_counter() - began) / calls
 
     return once
@@ -167,7 +168,7 @@ def store(task: Folding, walkers: int, device: str) -> float:
 
     def work() -> None:
         block.explore(steps)
-        _synchronise(device)
+        synchronise(device)
 
     run = parse({}, "defaults").run
     lost = commit(lambda: handed_over(block), work)

@@ -1,8 +1,9 @@
-"""The performance tables of the README, from the JSON of `protmpi bench`.
+"""The performance tables of the README, from the JSON of `protmpi bench` and of `protmpi bench mixing`.
 
     protmpi bench --json --walkers 1 > docs/bench-cpu.json                              three minutes on one quiet core
     protmpi bench --device cuda --json --walkers 1 --walkers 64 > docs/bench-gpu.json   four minutes on an H200
-    python bench/readme.py                                              puts both between the two marks in README.md
+    protmpi bench mixing CONFIG --out docs/bench-mixing-cpu.json                        what an independent draw costs
+    python bench/readme.py                                   puts them between their marks in README.md, mixing first
 
 The machine must be quiet; a test holds README.md against the JSON.
 """
@@ -14,11 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import mixing_table
 from bench.command import title
 
 README = Path(__file__).parents[1] / "README.md"
 RESULTS = ("bench-cpu.json", "bench-gpu.json")
+MIXING = "bench-mixing-*.json"
+SECTION = "## Performance\n\n"
 BEGIN, END = "<!-- performance: made by bench/readme.py -->", "<!-- end of performance -->"
+BEGIN_MIXING, END_MIXING = "<!-- mixing: made by bench/readme.py -->", "<!-- end of mixing -->"
 
 
 def table(result: dict[str, Any]) -> str:
@@ -46,9 +51,23 @@ def readme(text: str, results: Sequence[dict[str, Any]]) -> str:
     return f"{before}{BEGIN}\n{tables}\n{END}{rest.split(END)[1]}"
 
 
+def with_mixing(text: str, results: Sequence[dict[str, Any]]) -> str:
+    """The README with what an independent draw costs at the head of its section, where that is known."""
+    if not results:
+        return text
+    if BEGIN_MIXING not in text:
+        before, after = text.split(SECTION)
+        text = f"{before}{SECTION}{BEGIN_MIXING}\n{END_MIXING}\n\n{after}"
+    before, rest = text.split(BEGIN_MIXING)
+    tables = "\n\n".join([*map(mixing_table.markdown, results), mixing_table.LEGEND])
+    return f"{before}{BEGIN_MIXING}\n{tables}\n{END_MIXING}{rest.split(END_MIXING)[1]}"
+
+
 def main() -> None:
-    results = [json.loads((README.parent / "docs" / name).read_text()) for name in RESULTS]
-    README.write_text(readme(README.read_text(), results))
+    docs = README.parent / "docs"
+    results = [json.loads((docs / name).read_text()) for name in RESULTS]
+    mixing = [json.loads(path.read_text()) for path in sorted(docs.glob(MIXING))]
+    README.write_text(with_mixing(readme(README.read_text(), results), mixing))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench.cli import app as bench_commands
 from hpc.world import launched_rank
 from protmpi.commands import Commands
 from protmpi.data.commands import app as data_commands
@@ -26,6 +27,7 @@ app = Commands(
     help="Boltzmann sampling of the parameters of small protein networks.",
 )
 app.add_typer(data_commands, name="data", help="Structures, sequences, data sets.")
+app.add_typer(bench_commands, name="bench")
 app.add_typer(structures_commands, name="structures", help="What trained networks of protein chains know.")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
@@ -291,24 +293,6 @@ def compact(
     except OSError as error:
         raise ProtmpiError(f"{target}: cannot be written: {error.strerror}; choose another --out") from None
     print(f"{found.remark}\nwrote {target}; next: protmpi train {target}; protmpi run {target}")
-
-
-@app.command()
-def bench(
-    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU where there is one.")] = "auto",
-    network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
-    walkers: Annotated[list[int] | None, typer.Option(min=1, help="Walkers per rank; 1, 4, 16, 64 if absent.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """How fast this machine is, beside the straightforward implementation. Under mpirun all ranks work at once."""
-    from bench import command
-    from hpc.world import AbortOnException, connect
-
-    world = connect()
-    with AbortOnException(world):
-        result = command.bench(world, device, network or command.DEFAULT_NETWORKS, walkers or (1, 4, 16, 64))
-    if world.rank == 0:
-        print(command.to_json(result)) if as_json else command.show(result)
 
 
 @app.command()

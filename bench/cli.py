@@ -1,0 +1,91 @@
+"""`protmpi bench`: speed, and with `mixing` what an independent draw costs. Slow modules are imported when needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.progress import Progress
+from protmpi.errors import ConfigError
+
+app = typer.Typer(add_completion=False)
+
+Device = Literal["auto", "cpu", "cuda"]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.callback(invoke_without_command=True)
+def speed(
+    context: typer.Context,
+    device: Annotated[Device, typer.Option(help="auto: a GPU where there is one.")] = "auto",
+    network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
+    walkers: Annotated[list[int] | None, typer.Option(min=1, help="Walkers per rank; 1, 4, 16, 64 if absent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """How fast this machine is, beside the straightforward implementation. Under mpirun all ranks work at once."""
+    if context.invoked_subcommand:
+        sources = [context.get_parameter_source(name) for name in context.params]
+        if any(source and source.name == "COMMANDLINE" for source in sources):
+            raise ConfigError(f"bench: options stand after {context.invoked_subcommand}, or without it")
+        return
+    from hpc.world import launched_rank
+
+    with Progress("bench", speaks=launched_rank() == 0) as progress:
+        from bench import command
+        from hpc.world import AbortOnException, connect
+
+        world = connect()
+        with AbortOnException(world):
+            names, counts = network or command.DEFAULT_NETWORKS, walkers or (1, 4, 16, 64)
+            result = command.bench(world, device, names, counts, progress)
+    if world.rank == 0:
+        print(command.to_json(result)) if as_json else command.show(result)
+
+
+@app.command()
+def mixing(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file: data, network, sampler.")],
+    temperature: Annotated[
+        list[float] | None, typer.Option(help="repeat; lowest, middle and highest of CONFIG if absent")
+    ] = None,
+    gradients: Annotated[
+        int | None, typer.Option(min=2, help="passes over the training set that each walker is measured for; 5000")
+    ] = None,
+    burn_in: Annotated[
+        int | None, typer.Option(min=1, help="passes to equilibrium before; sampler.adapt_until if absent")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="STORE", help="start from the last snapshots of a store, not ES")
+    ] = None,
+    length: Annotated[
+        list[int] | None, typer.Option(min=1, help="steps of a trajectory; repeat; 50, 100, 200, 400 if absent")
+    ] = None,
+    kept: Annotated[
+        list[float] | None,
+        typer.Option(help="share of the momentum left at its end; repeat; 1 (hybrid Monte Carlo) and 0.37 if absent"),
+    ] = None,
+    rho: Annotated[
+        list[str] | None, typer.Option(help='of pseudo-Langevin, or "auto"; repeat; 5e-8 and auto if absent')
+    ] = None,
+    walkers: Annotated[int, typer.Option(min=2, help="at each temperature; errors are between them")] = 2,
+    device: Annotated[Device | None, typer.Option(help="execution.device of CONFIG if absent")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="About 2 minutes: one temperature; mostly bounds where a pass is slow.")
+    ] = False,
+    as_json: AsJson = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too, row by row.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
+    = None,
+) -> None:  # fmt: skip
+    """What an independent draw costs: trajectories and pseudo-Langevin from the same equilibrated weights."""
+    with Progress("bench mixing") as progress:
+        from bench import mixing_command, mixing_table
+
+        asked = mixing_command.Asked(
+            config, tuple(temperature or ()), gradients, burn_in, source, tuple(length or ()), tuple(kept or ()),
+            tuple(rho or ()), walkers, device, quick, out, tuple(overrides or ()),
+        )  # fmt: skip
+        result = mixing_command.measure(asked, progress)
+    print(mixing_command.to_json(result)) if as_json else mixing_table.show(result)

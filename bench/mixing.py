@@ -1,0 +1,325 @@
+"""What an independent draw costs: samplers from the same equilibrated weights, in training samples and in seconds.
+
+At each temperature trajectories of the full gradient bring all walkers from reference weights (or from the ends of a
+store) to equilibrium and tune masses and time step. From there every sampler goes on, tunes itself and is measured.
+Costs are counted in sequence-gradients, training samples whose gradient was taken, estimates of s² included; N of them
+are a pass over the training set. Evaluation of the draws is not counted, nor timed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.correlation import Correlation, correlation, decay, drift
+from bench.measure import NEVER, synchronise
+from bench.progress import Progress
+from protmpi import sampling
+from protmpi.config import Config
+from protmpi.errors import ConfigError
+from protmpi.plan import Plan
+from protmpi.sampling.block import Block
+from protmpi.sampling.sections import SamplerConfig, rho_limit
+from protmpi.tasks import Task
+
+PUBLISHED_RHO = 5e-8  # transformer-4-64 at T = 1.1e-4
+PROBE = 1e-4  # rho at which the heat of the noise is measured, to which it is proportional
+SNAPSHOTS = 64  # of a walker, for the decay of the overlap
+DRAWS = 200  # of a chain of pseudo-Langevin
+FEWEST = 2  # trajectories that are measured
+TUNING = 0.25  # of the measured length, that a sampler takes before it to tune itself
+ESTIMATES = 10  # of the masses in the burn-in
+QUICK_SECONDS, QUICK_PASSES = 60.0, 1_000  # of gradients that `quick` may take, and passes that are enough anyway
+
+
+class Counted:
+    """A task that counts the training samples whose gradient it takes, of all walkers."""
+
+    def __init__(self, task: Task) -> None:
+        self.task, self.samples = task, 0
+        self.layout, self.train_size, self.on_device = task.layout, task.train_size, task.on_device
+        self.check = task.check
+        self.evaluate, self.draw_observables = task.evaluate, task.draw_observables
+
+    def gradient(self, w: Tensor, indices: np.ndarray | Tensor | None) -> tuple[Tensor, Tensor]:
+        self.samples += len(w) * (self.train_size if indices is None else indices.shape[1])
+        return self.task.gradient(w, indices)
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """Walkers that the burn-in left at `temperature`, and what their trajectories had learned by then."""
+
+    temperature: float
+    walkers: range
+    position: Tensor
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is sampled: `walkers` walkers at each temperature, each for `passes` passes over the training set."""
+
+    config: Config
+    energy: Counted
+    walkers: int
+    passes: int
+
+    @property
+    def tuning(self) -> int:
+        """Passes of a sampler before it is measured."""
+        return math.ceil(TUNING * self.passes)
+
+    def sampler(self, full_batch: bool, **changes: Any) -> SamplerConfig:
+        """The sampler of the configuration by trajectories or pseudo-Langevin; other keys as given."""
+        kind = ("constrained" if self.config.sampler.constrained else "unconstrained") if not full_batch else (
+            "constrained-trajectories" if self.config.sampler.constrained else "trajectories")  # fmt: skip
+        return self.config.sampler.model_copy(update={"kind": kind, "anneal": [], "rho_first": None, **changes})
+
+    @property
+    def reference(self) -> str:
+        """What walkers start from where there is no store."""
+        return "ES" if self.config.takes_references else "random"
+
+    def build(self, walkers: range, start: Tensor, temperature: float, sampler: SamplerConfig, seed: int) -> Block[Any]:
+        return sampling.build(
+            walkers, start, np.full(len(walkers), temperature), self.energy, sampler, self.config.run.seed + seed
+        )
+
+    def start(self, temperature: float, store: str | None) -> Tensor:
+        """Starts (walkers, P) at `temperature`: ES, fresh weights where no training is asked for, or those of a store.
+
+        Raises DataError or StoreError where they are missing or do not fit.
+        """
+        config = self.config.without_tempering(np.array([temperature]), self.config.run.seed)
+        changes = {"start": [store or self.reference], "walkers_per_temperature": self.walkers}
+        config = config.model_copy(update={"sampler": config.sampler.model_copy(update=changes)})
+        starts = Plan.of(config, self.energy.task, self.walkers).starts
+        w = np.stack([starts.of(walker) for walker in range(self.walkers)])
+        return torch.tensor(w, device=self.energy.task.device)
+
+    def settle(self, block: Block[Any], steps: int, stretch: int, advance: Callable[[float], None]) -> None:
+        """Burn-in or tuning, a `stretch` of steps at a time."""
+        each = samples_of_a_step(block.config, self.energy.train_size) * self.walkers
+        for first in range(0, steps, stretch):
+            count = min(stretch, steps - first)
+            block.explore(count)
+            advance(count * each)
+
+    def equilibrate(
+        self, number: int, temperature: float, passes: int, store: str | None, advance: Callable[[float], None]
+    ) -> Equilibrium:
+        """Trajectories for `passes` passes at the `number`-th temperature."""
+        length = max(1, min(self.config.sampler.trajectory, passes // ESTIMATES))
+        c = self.config.sampler
+        estimate = math.ceil(c.min_extractions * c.batch / self.energy.train_size)  # passes that one of s² takes
+        every, passes = max(length, passes // ESTIMATES, estimate), passes // length * length
+        sampler = self.sampler(True, trajectory=length, momentum_kept=1.0, adapt_until=passes, min_adj_step=every,
+                               max_adj_step=every)  # fmt: skip
+        walkers = range(number * self.walkers, (number + 1) * self.walkers)
+        block = self.build(walkers, self.start(temperature, store), temperature, sampler, 0)
+        block.initialise()
+        self.settle(block, passes, length, advance)
+        return Equilibrium(temperature, walkers, block.position.clone(), block.checkpoint())
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Trajectories of `length` steps at whose end the share `kept` of the momentum is left."""
+
+    length: int
+    kept: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"trajectories of {self.length}" + (f", {self.kept:.2g} of p kept" if self.kept < 1.0 else "")
+
+    def tuned(self, problem: Problem, begin: Equilibrium, seed: int, advance: Callable[[float], None]) -> Block[Any]:
+        """Masses are those of the burn-in; the time step goes on from there, tuned for this length."""
+        n = self.length
+        tune = problem.tuning // n * n
+        # restored past half of its burn-in, the block keeps the masses and searches as fast as at that moment
+        sampler = problem.sampler(True, trajectory=n, momentum_kept=self.kept ** (1.0 / n), adapt_until=2 * tune + n,
+                                  min_adj_step=NEVER, max_adj_step=NEVER)  # fmt: skip
+        block = problem.build(begin.walkers, begin.position, begin.temperature, sampler, seed)
+        block.restore(tune + n, {**begin.arrays, "streams": block.streams.state()})
+        problem.settle(block, tune, n, advance)
+        return block
+
+    def stretch(self, problem: Problem) -> tuple[int, int]:
+        """Steps between two draws, and draws."""
+        return self.length, max(FEWEST, problem.passes // self.length)
+
+
+@dataclass(frozen=True)
+class PseudoLangevin:
+    """Pseudo-Langevin with the share `rho` of its noise from mini-batches; None: the most that "auto" may take."""
+
+    rho: float | None
+
+    @property
+    def name(self) -> str:
+        return "pseudo-Langevin, rho " + ("auto" if self.rho is None else f"{self.rho:.3g}")
+
+    def tuned(self, problem: Problem, begin: Equilibrium, seed: int, advance: Callable[[float], None]) -> Block[Any]:
+        block = self._block(problem, begin, seed, PROBE if self.rho is None else self.rho)
+        block.initialise()
+        if self.rho is None:
+            c = problem.config.sampler
+            # the search never goes above this, and needs 20 000 steps to find it (step_size.py)
+            most = PROBE * c.collective_tolerance / max(float(block.collective_excess.max()), 1e-30)
+            block = self._block(problem, begin, seed, min(most, c.rho_max, rho_limit(c.scheme, c.m1)))
+            block.initialise()
+        problem.settle(block, block.config.adapt_until, self.stretch(problem)[0], advance)
+        return block
+
+    def _block(self, problem: Problem, begin: Equilibrium, seed: int, rho: float) -> Any:
+        sampler = problem.sampler(False, rho=rho, adapt_until=round(problem.tuning * self._steps_of_a_pass(problem)))
+        return problem.build(begin.walkers, begin.position, begin.temperature, sampler, seed)
+
+    def _steps_of_a_pass(self, problem: Problem) -> float:
+        return problem.energy.train_size / samples_of_a_step(problem.sampler(False), problem.energy.train_size)
+
+    def stretch(self, problem: Problem) -> tuple[int, int]:
+        steps = problem.passes * self._steps_of_a_pass(problem)
+        between = max(1, math.ceil(steps / DRAWS))
+        return between, max(FEWEST, round(steps / between))
+
+
+Method = Trajectories | PseudoLangevin
+
+
+def samples_of_a_step(sampler: SamplerConfig, train_size: int) -> int:
+    """Training samples whose gradient a step of one walker takes."""
+    if sampler.full_batch:
+        return train_size
+    return sampler.batch * (2 if sampler.scheme == "double" else 1)
+
+
+@dataclass
+class Chains:
+    """Draws of all walkers of one sampler, their weights at some of them, and what they cost."""
+
+    position: list[np.ndarray]  # the start, then every `stride`-th draw
+    stride: int
+    energy: list[np.ndarray] = field(default_factory=list)
+    error: list[np.ndarray] = field(default_factory=list)
+    samples: float = 0.0
+    seconds: float = 0.0
+    acceptance: float = math.nan
+
+    def whole(self) -> np.ndarray:
+        """Draws of each walker up to where it was lost, (walkers,)."""
+        return np.asarray(np.logical_and.accumulate(np.isfinite(self.energy), axis=0).sum(0))
+
+    def of_walkers(self) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+        """Energies, errors and weights of each walker that has two draws."""
+        energy, error, position = (np.stack(rows, 1) for rows in (self.energy, self.error, self.position))
+        whole = self.whole()
+        kept = [walker for walker, n in enumerate(whole) if n > 1]
+        return ([energy[w, : whole[w]] for w in kept], [error[w, : whole[w]] for w in kept],
+                [position[w, : 1 + whole[w] // self.stride] for w in kept])  # fmt: skip
+
+
+def follow(problem: Problem, block: Block[Any], steps: int, draws: int, advance: Callable[[float], None]) -> Chains:
+    """`draws` draws, `steps` steps apart."""
+    energy, each = problem.energy, samples_of_a_step(block.config, problem.energy.train_size)
+    chains = Chains([block.position.cpu().numpy()], math.ceil(draws / SNAPSHOTS))
+    before, recorded = energy.samples, getattr(block, "record", None) is not None
+    block.observables()  # acceptance counts from here
+    for draw in range(1, draws + 1):
+        began = time.perf_counter()
+        block.explore(steps)
+        synchronise(block.position.device.type)
+        chains.seconds += time.perf_counter() - began
+        observed = energy.draw_observables(block.position)
+        chains.energy.append(observed["energy"] + block.regularisation())
+        chains.error.append(observed["val_error"])
+        if draw % chains.stride == 0:
+            chains.position.append(block.position.cpu().numpy())
+        advance(steps * each * problem.walkers)
+    # a recording does not come by the counter: its steps are known, estimates of s² are not recorded
+    replayed = draws * steps * each * problem.walkers if recorded else 0
+    chains.samples = energy.samples - before + replayed
+    if "acceptance" in (found := block.observables()):
+        chains.acceptance = float(found["acceptance"].mean())
+    return chains
+
+
+def row(problem: Problem, method: Method, block: Any, temperature: float, chains: Chains) -> dict[str, Any]:
+    """What the chains of one sampler at one temperature tell; numbers that are unknown are NaN."""
+    energies, errors, positions = chains.of_walkers()
+    found: dict[str, Any] = {
+        "temperature": temperature, "sampler": method.name, "length": getattr(method, "length", None),
+        "kept": getattr(method, "kept", None), "rho": None if block.config.full_batch else block.config.rho,
+        "lost": int((chains.whole() < len(chains.energy)).sum()), "samples": chains.samples, "seconds": chains.seconds,
+        "acceptance": chains.acceptance,
+    }  # fmt: skip
+    if not block.config.full_batch:  # how much hotter than T the strongest directions of the noise are
+        found["collective_excess"] = float(block.collective_excess.mean())
+    if not energies:
+        return found
+    per_draw = chains.samples / (len(chains.energy) * problem.walkers)
+    energy = correlation(energies)
+    fall = decay(positions)
+    return {
+        **found, "samples_per_draw": per_draw, "seconds_per_sample": chains.seconds / chains.samples,
+        "energy": _numbers(energy), "error": _numbers(correlation(errors)), "drift": drift(energies, energy.sem),
+        "efold": {"samples": fall.time * chains.stride * per_draw, "error": fall.error * chains.stride * per_draw,
+                  "seen": fall.seen, "kind": fall.kind},
+    }  # fmt: skip
+
+
+def _numbers(found: Correlation) -> dict[str, Any]:
+    return {"mean": found.mean, "sem": found.sem, "time": found.time, "time_error": found.time_error,
+            "draws": found.draws, "effective": found.effective, "known": found.known}  # fmt: skip
+
+
+def rows(
+    problem: Problem, temperatures: Sequence[float], methods: Sequence[Method], burn_in: int, store: str | None,
+    progress: Progress,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """A row for each temperature and sampler."""
+    size = problem.energy.train_size * problem.walkers  # sequence-gradients of a pass of all walkers
+    stretches = [steps * draws * samples_of_a_step(problem.sampler(isinstance(m, Trajectories)),
+                 problem.energy.train_size) * problem.walkers for m in methods for steps, draws in [m.stretch(problem)]]
+    progress.plan(len(temperatures) * (size * (burn_in + problem.tuning * len(methods)) + sum(stretches)))
+    for number, temperature in enumerate(temperatures):
+        progress.stage(f"T = {temperature:g}, burn-in by {burn_in:,} passes of {problem.walkers} walkers")
+        begin = problem.equilibrate(number, temperature, burn_in, store, progress.advance)
+        for seed, method in enumerate(methods, 1):
+            progress.stage(f"T = {temperature:g}, {method.name}")
+            block = method.tuned(problem, begin, seed, progress.advance)
+            chains = follow(problem, block, *method.stretch(problem), progress.advance)
+            yield row(problem, method, block, temperature, chains)
+
+
+def pace(problem: Problem, w: Tensor) -> float:
+    """Seconds of a pass over the training set of the walkers at w (W, P)."""
+    for _ in range(2):  # the first makes the batches
+        began = time.perf_counter()
+        problem.energy.gradient(w, None)
+        synchronise(w.device.type)
+    return time.perf_counter() - began
+
+
+def check(config: Config, rhos: Sequence[float | None], temperatures: Sequence[float]) -> None:
+    """Raises ConfigError for what cannot be compared."""
+    c = config.sampler
+    if c.gamma:
+        raise ConfigError(f"sampler.gamma: {c.gamma:g}: walkers go on from equilibrium, without a tether to their "
+                          "start; take 0")  # fmt: skip
+    most = min(c.rho_max, rho_limit(c.scheme, c.m1))
+    for rho in rhos:
+        if rho is not None and not 0.0 < rho <= most:
+            raise ConfigError(f"--rho {rho:g}: not between 0 and {most:.4g}, which sampler.scheme and rho_max allow")
+    for temperature in temperatures:
+        if not 0.0 < temperature < math.inf:
+            raise ConfigError(f"--temperature {temperature:g}: is no positive number")
