@@ -20,6 +20,7 @@ from analysis.contacts import (
     scores,
     tolerant_precision,
 )
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import counted, pair_estimate
 from protmpi.errors import StoreError
@@ -94,7 +95,7 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
         data["contact_map"] = (("site", "attended"), contacts, {"unit": "", "long_name": "native contacts"})
         samples = [stretch.samples for stretch in run.stretches]
         _add_precisions(add, data, contacts, chains, samples, references, options)
-    return data
+    return only_sound_errors(run, data)
 
 
 def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:

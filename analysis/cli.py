@@ -227,11 +227,12 @@ def compare(
 ) -> None:
     """Test two runs of one problem for equality of every observable at every temperature that both have."""
     from analysis.compare import compare as differences_of
-    from analysis.compare import comparison_remark, comparison_table
+    from analysis.compare import comparison_remarks, comparison_table
 
-    differences = differences_of(open_run(first), open_run(second))
+    runs = open_run(first), open_run(second)
+    differences = differences_of(*runs)
     names = [f"first: {first}", f"second: {second}"]
-    print_table(comparison_table(differences), [*names, comparison_remark(differences)], [])
+    print_table(comparison_table(differences), [*names, *comparison_remarks(*runs, differences)], [])
     if strict and any(d.verdict == "differ" for d in differences):
         raise typer.Exit(1)
 
@@ -257,7 +258,8 @@ def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> No
     from analysis import check_tables, tables
 
     console = open_console()
-    console.print(tables.temperature_table(data), end="\n\n")
+    for _, table in tables.temperature_tables(data):
+        console.print(table, end="\n\n")
     for line in tables.remarks(run, data):
         console.print(line, markup=False)
     console.print()

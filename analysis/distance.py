@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.attention import estimates, whole_maps
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import counted
 from protmpi.errors import StoreError
@@ -112,7 +113,7 @@ def distance(run: Run) -> xarray.Dataset:
         data = data.assign_coords(weights=list(found))
         for index, name in enumerate(FIT):
             data[f"reference_{name}"] = (("weights", "reference"), of_weights[..., index], {"unit": ""})
-    return data
+    return only_sound_errors(run, data)
 
 
 def _means(run: Run, fits: np.ndarray, independent: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.chains import Estimate, estimate
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import Snapshots, parameter_groups
 from protmpi.errors import StoreError
@@ -189,7 +190,7 @@ def _dataset(
         "reference_remaining": ((*at, *to), reference_remaining, "the same of ES and OT"),
         "elements": (("layer",), elements, "elements of the layer norm"),
     }
-    return xarray.Dataset(
+    data = xarray.Dataset(
         {name: (dims, values, {"unit": "", "long_name": text}) for name, (dims, values, text) in variables.items()},
         coords={
             "layer": layers,
@@ -200,6 +201,7 @@ def _dataset(
             "value": (edges[1:] + edges[:-1]) / 2.0,
         },
     )
+    return only_sound_errors(run, data)
 
 
 def remaining_dimension(data: xarray.Dataset, elements: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from analysis.equilibrium import only_sound_errors
 from analysis.snapshots import Snapshots, pair_estimate, parameter_groups
 
 if TYPE_CHECKING:
@@ -178,4 +179,4 @@ def overlaps(run: Run) -> xarray.Dataset:
             "lag": ("lag", lag, {"unit": "steps"}),
         },
     )  # fmt: skip
-    return data
+    return only_sound_errors(run, data)
