@@ -111,7 +111,7 @@ def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:
 def self_averaging(maps: np.ndarray, independent: float) -> np.ndarray:
     """Pearson correlation between symmetrised maps of two snapshots, maps (chain, snapshot, L, L).
 
-    Mean over pairs within chains and between chains, each with its standard error (relation, statistic). The mean over
+    Mean over pairs within chains and between chains, each with its error (relation, statistic). The mean over
     the partners of a snapshot is its product with the sum of the others: no matrix of pairs is needed.
     """
     chains, snapshots, length = maps.shape[:3]
@@ -130,7 +130,7 @@ def self_averaging(maps: np.ndarray, independent: float) -> np.ndarray:
 
 
 def estimates(series: np.ndarray, independent: float) -> np.ndarray:
-    """Mean and standard error (..., statistic) of every quantity of (chain, snapshot, ...); NaN where unknown."""
+    """Mean and error (..., statistic) of every quantity of (chain, snapshot, ...); NaN where unknown."""
     result = np.full((*series.shape[2:], 2), np.nan)
     for index in np.ndindex(result.shape[:-1]):
         one = series[(..., *index)]

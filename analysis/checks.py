@@ -253,11 +253,11 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Effective samples of U: with fewer than `FEW_SAMPLES` nothing is wrong, but there is no error."""
-    for temperature, value in zip(run.temperature.tolist(), data["effective_samples"].values.tolist(), strict=True):
-        verdict: Verdict = "pass" if value >= FEW_SAMPLES else "weak"
+    """Effective samples of U: with fewer than needed nothing is wrong, but there is no error."""
+    for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
+        verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
         advice = _advice(verdict, "")
-        yield Check(SAMPLES, temperature, "", value, FEW_SAMPLES, np.nan, np.nan, verdict, advice)
+        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, verdict, advice)
 
 
 def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.cells import exponent_form, plus_minus
 from analysis.gains import remaining_dimension
+from analysis.tables import shown_temperature
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
 
@@ -26,16 +27,21 @@ class Compact(NamedTuple):
 def compact(run: Run, temperature: float | None = None) -> Compact:
     """Leave out the elements in the peak at zero of the gains: embedding dimension d', hidden units m' = 4 d'.
 
-    At one temperature of the ladder, by default the one next to T*. In a pooling network m' is what remains of the
-    layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError
-    when no gains are useless, ProtmpiError when `temperature` is not in the ladder.
+    At one temperature of the ladder, by default the one next to T*, without T* the one in the middle. In a pooling
+    network m' is what remains of the layer norm of size m. Everything else is the configuration of the run, with files
+    of its own. Raises StoreError when no gains are useless, ProtmpiError when `temperature` is not in the ladder.
     """
     model = run.store.config["model"]
     if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out
         raise StoreError(f"{run.store.path}: gains do not tell which elements of an encoder are useless")
     data = run.gains()
-    slot = shown_slot(run.thermodynamics()) if temperature is None else _slot_of(run, temperature)
-    at = f"at T = {exponent_form(run.temperature[slot])}"
+    if temperature is None:
+        thermodynamics = run.thermodynamics()
+        slot = shown_slot(thermodynamics)
+        at = f"at {shown_temperature(thermodynamics, slot)}"
+    else:
+        slot = _slot_of(run, temperature)
+        at = f"at T = {exponent_form(run.temperature[slot])}"
     mean, sem = remaining_dimension(data, model["d"])[slot]
     d = max(2, round(float(mean)))
     if not np.isfinite(mean) or d >= model["d"]:

@@ -117,7 +117,7 @@ def distance(run: Run) -> xarray.Dataset:
 
 
 def _means(run: Run, fits: np.ndarray, independent: float) -> np.ndarray:
-    """Mean and standard error (quantity, statistic) of fits (chain, snapshot, quantity) of one temperature."""
+    """Mean and error (quantity, statistic) of fits (chain, snapshot, quantity) of one temperature."""
     if not fits.size:
         return np.full((len(FIT), 2), np.nan)
     return estimates(whole_maps(run, fits), independent)

@@ -2,11 +2,12 @@
 
 A temperature is in equilibrium when its energies
 
-    have at least `FEW_SAMPLES` effective samples,
-    do not drift: the last third of each chain, and of all together, is where the first is,
+    have at least `FEW_SAMPLES` effective samples, and `FEW_OF_WALKER` for each walker (those that jump over the
+    temperatures alone share theirs),
+    do not drift: the last third of all chains together, and of each, is where the first is,
     agree between walkers: two by two, and their halves (split R-hat),
 
-each up to |z| = `DIFFERENT`. Where they are not, no observable of that temperature has an error (`only_sound_errors`):
+each up to `DIFFERENT` errors. Where they are not, no observable of that temperature has an error (`only_sound_errors`):
 the mean is shown alone and says where the chains were, not what the ensemble is.
 """
 
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from analysis.run import Run
 
 NO_DRAWS = "no draws"
-FEW = f"fewer than {FEW_SAMPLES} effective samples"
 STILL = "a walker stands still"
 DRIFTS = "U drifts"
 DISAGREE = "walkers disagree"
+
+FEW_OF_WALKER = 10
+"""Effective samples that each of several walkers must have on average: with fewer, whether they agree is not known."""
 
 R_HAT_GOOD = 1.01
 """Split R-hat that good practice asks for (Vehtari et al. 2021): below, walkers agree however significant the rest."""
@@ -45,6 +48,8 @@ class Stretch(NamedTuple):
     """Who made each draw (chain, draw), where that is not the chain; see `Run.walkers_of`."""
     samples: float
     """Effective samples of these energies."""
+    needed: int
+    """How many there must be for an error."""
     missing: int
     """Measured draws that do not count because their chain has missing ones."""
     discarded: int
@@ -73,47 +78,59 @@ def stretches_of(run: Run) -> list[Stretch]:
         energies = run.chains(kept)
         most = run.most_samples(kept, slot, first + discarded)
         samples = float(np.minimum(effective_samples(energies), most))
+        series = run.series(kept)
+        needed = FEW_SAMPLES if run.alone else samples_needed(len(series))
         found.append(
             Stretch(
                 energies,
                 run.walkers_of(kept, slot, first + discarded, "draw"),
                 samples,
+                needed,
                 missing=int(present[slot]) - whole.size,
                 discarded=discarded,
                 step=int(steps[first + discarded]),
-                reason=disequilibrium(run.series(kept), samples),
+                reason=disequilibrium(series, samples, needed),
             )
         )
     return found
 
 
-def disequilibrium(series: Sequence[np.ndarray], samples: float) -> str:
+def samples_needed(walkers: int) -> int:
+    """Effective samples without which nothing is said of the equilibrium of some walkers at one temperature."""
+    return max(FEW_SAMPLES, FEW_OF_WALKER * walkers)
+
+
+def disequilibrium(series: Sequence[np.ndarray], samples: float, needed: int) -> str:
     """Why some series (draw,) of independent walkers at one temperature are not in equilibrium; empty where they are.
 
-    `samples`: effective samples of all of them.
+    `samples`: effective samples of all of them, and how many are needed.
     """
     if not any(one.size for one in series):
         return NO_DRAWS
-    if not samples >= FEW_SAMPLES:
-        return FEW
+    if not samples >= needed:
+        return f"fewer than {needed} effective samples"
     if any(stands_still(one) for one in series):
         return STILL
     drifts = [drift(one) for one in series]
-    if len(drifts) > 1:
-        drifts.append(mean_of(drifts))
-    if any(abs(one.z(0.0, len(drifts))) > DIFFERENT for one in drifts):
+    together = mean_of(drifts)
+    if abs(together.value) > DIFFERENT * together.sem or _any_different(drifts):
         return DRIFTS
-    return DISAGREE if len(series) > 1 and _disagree(series) else ""
+    if len(series) > 1 and samples >= samples_needed(len(series)) and _disagree(series):
+        return DISAGREE
+    return ""
 
 
 def _disagree(series: Sequence[np.ndarray]) -> bool:
     means = [Mean.of(one[np.newaxis]) for one in series]
-    pairs = [one.minus(other) for one, other in itertools.combinations(means, 2)]
-    if any(abs(pair.z(0.0, len(pairs))) > DIFFERENT for pair in pairs):
+    if _any_different([one.minus(other) for one, other in itertools.combinations(means, 2)]):
         return True
     shortest = min(one.size for one in series)
     mixed = r_hat(np.array([one[:shortest] for one in series])) < R_HAT_GOOD
     return not mixed and z_of_halves(series) > DIFFERENT
+
+
+def _any_different(differences: Sequence[Mean]) -> bool:
+    return any(abs(one.z(0.0, len(differences))) > DIFFERENT for one in differences)
 
 
 def stands_still(series: np.ndarray) -> bool:

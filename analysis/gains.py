@@ -93,7 +93,7 @@ def gains(run: Run) -> xarray.Dataset:
     bimodality, reference_bimodality   chance of one peak only (layer, temperature or weights), the same for all layer
                                        norms of one size
     threshold                          |gain| below which an element is in the peak at zero, 0: no such peak; likewise
-    remaining, reference_remaining     elements outside of the peak at zero, mean and standard error (statistic) over
+    remaining, reference_remaining     elements outside of the peak at zero, mean and error (statistic) over
                                        snapshots or over reference weights
     elements                           elements of each layer norm (layer,)
 

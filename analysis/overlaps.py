@@ -124,7 +124,7 @@ def overlaps(run: Run) -> xarray.Dataset:
 
     Dataset over group (the arrays of the network, then "all"), temperature, relation (within a chain, between chains):
 
-    q         mean and standard error (group, temperature, relation, statistic)
+    q         mean and error (group, temperature, relation, statistic)
     q_std     standard deviation over pairs (group, temperature, relation)
     pairs     histogram of q (group, temperature, relation, q_bin), number of pairs in each bin
     decay     q(t), mean over pairs of one chain a time t = `lag` apart (group, temperature, lag); lag in steps

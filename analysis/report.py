@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import cells, check_tables, tables
+from analysis import check_tables, tables
 from analysis.contacts import Options
 from analysis.run import different_spheres
 from analysis.thermodynamics import shown_slot
@@ -109,7 +109,7 @@ def _thermodynamics(run: Run, data: xarray.Dataset) -> Subject:
                 "Loss of every walker; pale: burn-in and the draws after it that are not counted.",
             ),
         },
-        tables.temperature_tables(data),
+        [("Observables against temperature.", table) for table in tables.temperature_tables(data)],
         tables.remarks(run, data),
     )
 
@@ -124,7 +124,7 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
     from analysis.weight_tables import gains_remarks, gains_table, overlaps_table
 
     slot = shown_slot(data)
-    at = _where(data, slot)
+    at = tables.shown_temperature(data, slot)
     overlaps = run.overlaps()
     yield Subject(
         "overlaps",
@@ -169,12 +169,6 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
     )
 
 
-def _where(data: xarray.Dataset, slot: int) -> str:
-    """The temperature of `shown_slot`."""
-    why = "no T*: the middle of the ladder" if data["no_t_star"].item() else "next to T*"
-    return f"T = {cells.exponent_form(data['temperature'].values[slot])} ({why})"
-
-
 def _some(data: xarray.Dataset, name: str, slot: int) -> xarray.Dataset:
     """Histograms at one temperature, bins without any pair left out."""
     found = data[[name]].isel(temperature=[slot])
@@ -187,8 +181,8 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
 
     slot = shown_slot(thermodynamics)
     subject = Subject("attention", "Attention and contacts")
-    caption = f"Mean attention between sites at {_where(thermodynamics, slot)}, symmetrised (below the diagonal), and "
-    caption += "native contacts (above)."
+    at = tables.shown_temperature(thermodynamics, slot)
+    caption = f"Mean attention between sites at {at}, symmetrised (below the diagonal), and native contacts (above)."
     subject.figures["attention"] = contacts.maps_figure(data, slot), caption
     subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])
     subject.numbers["self_averaging"] = data[["self_averaging", "between"]]
@@ -245,7 +239,7 @@ def _structures(run: Run, thermodynamics: xarray.Dataset) -> Iterator[Subject]:
 
     slot = shown_slot(thermodynamics)
     found = residues(run)
-    at = _where(thermodynamics, slot)
+    at = tables.shown_temperature(thermodynamics, slot)
     caption = f"Masked test residues: all of them against T, and by the true amino acid at {at}; ES, OT: weights."
     yield Subject(
         "residues",

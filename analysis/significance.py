@@ -44,10 +44,6 @@ class Mean(NamedTuple):
         value = float(chains.mean()) if chains.size else np.nan
         return cls(value, error.size, SAMPLES_PER_FREEDOM * error.freedom)
 
-    def scaled(self, factor: float) -> Mean:
-        """The mean of `factor` times the draws."""
-        return Mean(factor * self.value, abs(factor) * self.sem, self.samples)
-
     def at_most(self, samples: float) -> Mean:
         """The same where no more than `samples` draws are independent."""
         excess = float(np.fmax(1.0, self.samples / samples))

@@ -38,7 +38,7 @@ def _chains(run: Run, name: str) -> list[np.ndarray]:
 
 
 def _estimates(run: Run, chains: list[np.ndarray]) -> np.ndarray:
-    """Means and standard errors (temperature, ..., statistic) of rows (chain, snapshot, ...)."""
+    """Means and errors (temperature, ..., statistic) of rows (chain, snapshot, ...)."""
     return np.array([estimates(c, stretch.samples) for c, stretch in zip(chains, run.stretches, strict=True)])
 
 

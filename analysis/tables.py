@@ -16,6 +16,7 @@ from analysis.cells import (
     number_or_dash,
     plus_minus,
     table_of,
+    tables_of,
     with_errors,
 )
 from analysis.equilibrium_tables import PLUS_MINUS, equilibrium_remarks, temperature_column
@@ -27,33 +28,31 @@ if TYPE_CHECKING:
     from analysis.run import Run
 
 
-def temperature_tables(data: xarray.Dataset) -> list[tuple[str, Table]]:
-    """Caption and table, one row per temperature, in two of at most 80 columns: of U alone, and of all else.
+COLUMNS = {
+    "energy": ("U ±", ""),
+    "heat_capacity": ("C ±\n(var(U)/T²)", ""),
+    "heat_capacity_derivative": ("C ±\n(d<U>/dT)", ""),
+    "effective_samples": ("ESS", ".0f"),
+    "kinetic_ratio": ("T_kin/T ±", ""),
+    "norm2_drift": ("|w|²\ndrift", ".0e"),
+    "train_error": ("train\nerror ±", ""),
+    "val_error": ("val\nerror ±", ""),
+    "test_error": ("test\nerror ±", ""),
+}
+"""Observable -> heading of its column, and form of a number without ±."""
+
+
+def temperature_tables(data: xarray.Dataset) -> list[Table]:
+    """Every observable of the report, one row per temperature, in tables of at most `cells.TERMINAL` columns.
 
     Observables that the task lacks have no column.
     """
-    of_energy, others = [temperature_column(data)], [temperature_column(data)]
-    for name, heading in (
-        ("energy", "U ±"),
-        ("heat_capacity", "C ±\n(var(U)/T²)"),
-        ("heat_capacity_derivative", "C ±\n(d<U>/dT)"),
-    ):
-        of_energy.append((heading, with_errors(data[name].values)))
-    of_energy.append(("ESS", [number_or_dash(samples, ".0f") for samples in data["effective_samples"].values]))
-    for name, heading in (
-        ("train_error", "train error ±"),
-        ("val_error", "val error ±"),
-        ("test_error", "test error ±"),
-        ("kinetic_ratio", "T_kin/T ±"),
-    ):
+    columns = []
+    for name, (heading, form) in COLUMNS.items():
         if name in data:
-            others.append((heading, with_errors(data[name].values)))
-    if "norm2_drift" in data:
-        others.append(("|w|² drift", [number_or_dash(drift, ".0e") for drift in data["norm2_drift"].values]))
-    tables = [("Energy and heat capacity against temperature.", table_of(of_energy))]
-    if len(others) > 1:
-        tables.append(("Every other observable.", table_of(others)))
-    return tables
+            values = data[name].values
+            columns.append((heading, [number_or_dash(x, form) for x in values] if form else with_errors(values)))
+    return tables_of(temperature_column(data), columns)
 
 
 def remarks(run: Run, data: xarray.Dataset) -> list[str]:
@@ -87,6 +86,12 @@ def t_star_remark(data: xarray.Dataset) -> str:
 
 def _at(data: xarray.Dataset, where: np.ndarray) -> str:
     return "at T = " + ", ".join(exponent_form(t) for t in data["temperature"].values[where])
+
+
+def shown_temperature(data: xarray.Dataset, slot: int) -> str:
+    """The temperature of `thermodynamics.shown_slot`, and why this one."""
+    why = "no T*: the middle of the ladder" if data["no_t_star"].item() else "next to T*"
+    return f"T = {exponent_form(data['temperature'].values[slot])} ({why})"
 
 
 def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.cells import exponent_form, exponent_plus_minus
 from analysis.chains import Estimate, estimate, r_hat
-from analysis.equilibrium import Stretch, counted, observable_means, only_sound_errors
+from analysis.equilibrium import counted, observable_means, only_sound_errors
 from analysis.significance import DIFFERENT, Mean
 
 if TYPE_CHECKING:
@@ -39,21 +39,16 @@ def norm_drift(run: Run) -> np.ndarray:
     return np.asarray(np.fmax.reduce(drift, axis=(0, 2)))  # fmax passes over missing draws
 
 
-def heat_capacity(stretch: Stretch, temperature: float) -> Estimate:
-    """C = var(U) / T² from the energies at one temperature.
+def heat_capacity(energies: np.ndarray, temperature: float, walkers: np.ndarray | None = None) -> Estimate:
+    """C = var(U) / T² from the energies (chain, draw) at one temperature; `walkers` as in `chains.estimate`.
 
     The error is that of the mean of (U - <U>)² as a correlated series of its own (delta method). The bias of the
     variance, -1/(effective samples), is small beside the error, sqrt(2/(effective samples)) for a Gaussian.
     """
-    if stretch.energies.size < 2:  # no spread to tell
+    if energies.size < 2:  # no spread to tell
         return Estimate(np.nan, np.nan)
-    variance = estimate(squared_deviations(stretch), walkers=stretch.walkers)
+    variance = estimate((energies - energies.mean()) ** 2, walkers=walkers)
     return Estimate(variance.mean / temperature**2, variance.sem / temperature**2)
-
-
-def squared_deviations(stretch: Stretch) -> np.ndarray:
-    """(U - <U>)² of the energies (chain, draw) that count."""
-    return np.asarray((stretch.energies - stretch.energies.mean()) ** 2)
 
 
 def mean_at(run: Run, name: str, rows: np.ndarray, slot: int) -> Mean:
@@ -64,8 +59,8 @@ def mean_at(run: Run, name: str, rows: np.ndarray, slot: int) -> Mean:
     """
     stretch = run.stretches[slot]
     if name == "heat_capacity":
-        found = Mean.of(squared_deviations(stretch)) if stretch.energies.size else Mean(np.nan, np.nan, np.nan)
-        found = found.scaled(float(run.temperature[slot]) ** -2)
+        deviations = stretch.energies - stretch.energies.mean() if stretch.energies.size else stretch.energies
+        found = Mean.of((deviations / run.temperature[slot]) ** 2)
     else:
         chains, _, most = counted(run, name, rows, slot)
         found = Mean.of(chains, stretch.samples).at_most(most)
@@ -121,7 +116,7 @@ def maximum(name: str, temperature: np.ndarray, capacity: np.ndarray, seed: int 
     """
     known = np.flatnonzero(np.isfinite(capacity[:, 1]))
     if known.size < 3:
-        return Peak(np.nan, np.nan, f"{name} has an error at {known.size} temperatures, a maximum takes three")
+        return Peak(np.nan, np.nan, f"{name} has an error at fewer than three temperatures ({known.size})")
     mean, sem = capacity[known].T
     top = int(np.argmax(mean))
     at = f"{name} is largest at T = {exponent_form(temperature[known[top]])}"
@@ -131,7 +126,7 @@ def maximum(name: str, temperature: np.ndarray, capacity: np.ndarray, seed: int 
     if known[top + 1] - known[top - 1] > 2:
         return Peak(np.nan, np.nan, f"{at}, beside a temperature that is not in equilibrium")
     if any(mean[top] - mean[end] <= DIFFERENT * np.hypot(sem[top], sem[end]) for end in (0, -1)):
-        return Peak(np.nan, np.nan, f"{at}, but not above both ends of the ladder by {DIFFERENT:g} errors")
+        return Peak(np.nan, np.nan, f"{at}, not above both ends of equilibrium by {DIFFERENT:g} errors")
     curves = np.vstack([mean, mean + sem * np.random.default_rng(seed).standard_normal((RESAMPLES, mean.size))])
     located = locate_peaks(temperature[known], curves)
     return Peak(float(located[0]), float(max(located[1:].std(ddof=1), np.diff(beside).max() / 2.0)), "")
@@ -203,7 +198,7 @@ def thermodynamics(run: Run) -> xarray.Dataset:
 
     for name, variable in run.observables.items():
         add(name, observable_means(run, name), variable.unit, variable.meaning)
-    capacity = [heat_capacity(s, t) for s, t in zip(stretches, temperature, strict=True)]
+    capacity = [heat_capacity(s.energies, t, s.walkers) for s, t in zip(stretches, temperature, strict=True)]
     add("heat_capacity", capacity, "k_B", "heat capacity var(U)/T²")
     data = only_sound_errors(run, data)
     slope = heat_capacity_derivative(temperature, data["energy"].values)

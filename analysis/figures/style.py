@@ -136,7 +136,8 @@ def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
     line = {key: value for key, value in style.items() if key in ("color", "ls", "lw", "zorder", "alpha")}
     symbol = {key: value for key, value in style.items() if key not in ("ls", "label")} | {"ls": "none"}
     axes.plot(x[known], mean[known], **line)
-    axes.plot(x[known & ~sound], mean[known & ~sound], mfc="white", **symbol)
+    above = {"zorder": symbol.get("zorder", 2) + 0.5}  # not hidden by another curve
+    axes.plot(x[known & ~sound], mean[known & ~sound], mfc="white", **symbol | above)
     axes.errorbar(x[sound], mean[sound], sem[sound], **symbol)
     if "label" in style:
         axes.plot([], [], **style)
