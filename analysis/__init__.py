@@ -7,6 +7,7 @@
 
 run             a store by temperature instead of by walker;  snapshots  its weights, block by block
 chains          correlated series: mean and error, effective samples, R-hat, equilibration
+equilibrium     which draws of a temperature count, and whether they are in equilibrium, without which there is no error
 thermodynamics  <U>, heat capacity both ways, T* and every observable against T
 checks          numbers of a run whose right value is known: pass, weak or fail
 overlaps        how alike sampled weights are;  gains  which elements are useless;  compact  the network without them
@@ -21,7 +22,7 @@ tempering       replica exchange: acceptance, barrier, round trips, flow
 free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
 significance    z-scores of means whose errors are themselves estimates
 compare         two runs, observable by observable;  watch  a run as it goes on
-figures/        what is drawn;  cells, tables, check_tables, weight_tables, ...  what is printed and written
+figures/        what is drawn;  cells, tables, check_tables, equilibrium_tables, ...  what is printed
 report          what a report holds;  page  the report as one HTML page
 cli, contact_commands   the program `protmpi-analysis`;  console  how it prints
 """

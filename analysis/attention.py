@@ -20,6 +20,7 @@ from analysis.contacts import (
     scores,
     tolerant_precision,
 )
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import counted, pair_estimate
 from protmpi.errors import StoreError
@@ -104,7 +105,7 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
             add("reference_best_block", ("weights", "reference"), maps.reference_best, "block of the highest P@L")
         samples = [stretch.samples for stretch in run.stretches]
         _add_precisions(add, data, contacts, maps.chains, samples, maps.references, options)
-    return data
+    return only_sound_errors(run, data)
 
 
 class Maps(NamedTuple):
@@ -192,7 +193,7 @@ def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:
 def self_averaging(maps: np.ndarray, independent: float) -> np.ndarray:
     """Pearson correlation between symmetrised maps of two snapshots, maps (chain, snapshot, L, L).
 
-    Mean over pairs within chains and between chains, each with its standard error (relation, statistic). The mean over
+    Mean over pairs within chains and between chains, each with its error (relation, statistic). The mean over
     the partners of a snapshot is its product with the sum of the others: no matrix of pairs is needed.
     """
     chains, snapshots, length = maps.shape[:3]
@@ -211,7 +212,7 @@ def self_averaging(maps: np.ndarray, independent: float) -> np.ndarray:
 
 
 def estimates(series: np.ndarray, independent: float) -> np.ndarray:
-    """Mean and standard error (..., statistic) of every quantity of (chain, snapshot, ...); NaN where unknown."""
+    """Mean and error (..., statistic) of every quantity of (chain, snapshot, ...); NaN where unknown."""
     result = np.full((*series.shape[2:], 2), np.nan)
     for index in np.ndindex(result.shape[:-1]):
         one = series[(..., *index)]

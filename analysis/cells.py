@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+TERMINAL, GAP = 80, 2
+"""Columns of text of a narrow terminal, and between two columns of a table."""
+
+
 def exponent_form(number: float) -> str:
     """Short decimal exponent form, as temperatures are written in a configuration: 0.00045 -> 4.5e-4."""
     mantissa, exponent = f"{number:.2e}".split("e")
@@ -31,7 +35,7 @@ def rounded(mean: float, sem: float) -> tuple[str, str]:
 
 
 def plus_minus(mean: float, sem: float) -> str:
-    """Mean ± standard error, one digit of the error."""
+    """Mean ± error, one digit of the error."""
     return " ± ".join(part for part in rounded(mean, sem) if part)
 
 
@@ -77,6 +81,23 @@ def table_of(columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
     return table
+
+
+def tables_of(first: tuple[str, Sequence[str]], columns: Sequence[tuple[str, Sequence[str]]]) -> list[Table]:
+    """Tables of at most `TERMINAL` columns of text that begin with `first` and share the other `columns`, in order."""
+    blocks, width = [[first]], _width(first)
+    for column in columns:
+        width += GAP + _width(column)
+        if width > TERMINAL and len(blocks[-1]) > 1:
+            blocks.append([first])
+            width = _width(first) + GAP + _width(column)
+        blocks[-1].append(column)
+    return [table_of(block) for block in blocks]
+
+
+def _width(column: tuple[str, Sequence[str]]) -> int:
+    heading, cells = column
+    return max(map(len, [*heading.split("\n"), *cells]))
 
 
 def none_for_nan(values: Any) -> Any:

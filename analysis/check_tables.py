@@ -48,7 +48,8 @@ def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
 def checks_remarks(checks: Sequence[Check]) -> list[str]:
     """What the verdicts mean, and for each kind of check that fails what to do and where else it fails."""
     lines = [
-        "weak: too few effective samples for a deviation to show, run longer; z knows how many numbers were looked at."
+        "weak: not in equilibrium (then without ±), or too few effective samples for a deviation to show: run longer; "
+        "z knows how many numbers were looked at.",
     ]
     for worst, of_kind in worst_checks(checks):
         if worst.verdict == "fail":

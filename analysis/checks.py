@@ -4,7 +4,8 @@
     weak   no significant deviation, but too few effective samples for one to show
     fail   |z| > 4; kinetic temperatures besides more than 1 % off, R-hat above 1.05
 
-All series begin where the energy is in equilibrium (`equilibrium_step` of the thermodynamics).
+All series begin where draws count (`equilibrium_step` of the thermodynamics). At a temperature that is not in
+equilibrium (`analysis.equilibrium`) a check can fail, but not pass, and has no error.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 
 from analysis.cells import exponent_form
 from analysis.chains import FEW_SAMPLES
+from analysis.equilibrium import R_HAT_GOOD, stands_still
 from analysis.significance import SIGNIFICANT, Mean, combined, drift, normal_deviate, z_of_halves
+from analysis.thermodynamics import mean_at
 
 if TYPE_CHECKING:
     import xarray
@@ -33,8 +36,8 @@ TOLERANCE = 0.01
 MOST = 0.5
 """A heat capacity passes when a deviation of this share would show; the layers, when `TOLERANCE` would show in those
 that hold this share of the parameters."""
-R_HAT_GOOD, R_HAT_BAD = 1.01, 1.05
-"""What good practice asks for (Vehtari et al. 2021), and what nobody calls converged."""
+R_HAT_BAD = 1.05
+"""What nobody calls converged."""
 COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
 """Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
 shifts <U> by a per cent (docs/method.md)."""
@@ -74,7 +77,18 @@ def checks(run: Run, data: xarray.Dataset) -> list[Check]:
         starts,
         drift_of_energy,
     )
-    return list(itertools.chain.from_iterable(kind(run, data) for kind in kinds))
+    found = itertools.chain.from_iterable(kind(run, data) for kind in kinds)
+    reasons = dict(zip(run.temperature.tolist(), data["not_in_equilibrium"].values.tolist(), strict=True))
+    return [_as_sound(check, reasons[check.temperature]) for check in found]
+
+
+def _as_sound(check: Check, reason: str) -> Check:
+    """What a check says where the temperature is not in equilibrium for this reason."""
+    if not reason:
+        return check
+    if check.verdict == "pass":
+        check = check._replace(verdict="weak", advice=f"not in equilibrium: {reason}")
+    return check._replace(sem=np.nan)
 
 
 def severity(check: Check) -> tuple[int, float]:
@@ -191,20 +205,24 @@ def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     known = np.flatnonzero(np.isfinite(data["heat_capacity"].values[:, 0]))
     if known.size < 3:
         return
-    temperature, samples = run.temperature[known], data["effective_samples"].values[known]
-    capacity, energy = data["heat_capacity"].values[known], data["energy"].values[known]
+    temperature, rows = run.temperature[known], run.by_temperature("energy")
+    capacity, energy = (
+        np.array([mean_at(run, name, rows, slot) for slot in known.tolist()]) for name in ("heat_capacity", "energy")
+    )
     steps = np.diff(temperature)
-    bends = 2.0 * np.abs(np.diff(np.diff(capacity[:, 0]) / steps)) / (steps[1:] + steps[:-1])
+    sound = np.where(np.isfinite(capacity[:, 1]), capacity[:, 0], np.nan)  # the bend is that of equilibrium
+    bends = 2.0 * np.abs(np.diff(np.diff(sound) / steps)) / (steps[1:] + steps[:-1])
     for k, step in enumerate(steps):
         ends = slice(k, k + 2)
         slope = float(np.diff(energy[ends, 0])[0] / step)
         ratio = temperature[k + 1] / temperature[k]
         logarithmic = np.diff(capacity[ends, 0])[0] * (ratio / (ratio - 1.0) - 1.0 / np.log(ratio) - 0.5)
-        curvature = bends[max(0, k - 1) : k + 1].max() * step**2 / 12.0
+        curvature = np.fmax.reduce(bends[max(0, k - 1) : k + 1]) * step**2 / 12.0
         value = float(capacity[ends, 0].mean())
         grown = max(1.0, slope / value) if value else 1.0
         sems = np.concatenate([grown * capacity[ends, 1] / 2.0, energy[ends, 1] / step, [curvature, logarithmic]])
-        mean = Mean(value, *combined(sems, np.append(np.tile(samples[ends], 2), [np.inf, np.inf])))
+        samples = np.concatenate([capacity[ends, 2], energy[ends, 2], [np.inf, np.inf]])
+        mean = Mean(value, *combined(sems, samples))
         z, upper = mean.z(slope), exponent_form(temperature[k + 1])
         verdict = _verdict(z, mean.resolution() <= MOST * abs(slope))
         much = "little (stuck, or too short)" if value < slope else "much (not in equilibrium)"
@@ -225,8 +243,8 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     columns = zip(data["r_hat"].values.tolist(), data["effective_samples"].values.tolist(), strict=True)
     for (temperature, energy), (value, samples) in zip(_in_equilibrium(run, data, "energy"), columns, strict=True):
         chains = run.chains(energy)
-        still = chains.size > 0 and bool(np.isclose(chains, chains[:, :1], rtol=1e-12, atol=0.0).all(axis=1).any())
-        z = normal_deviate(0.0) if still else z_of_halves(chains)
+        still = any(stands_still(chain) for chain in chains)
+        z = normal_deviate(0.0) if still else z_of_halves(list(chains))
         verdict = _verdict(z, value < R_HAT_GOOD and samples >= FEW_SAMPLES, still or value > R_HAT_BAD)
         where = f"at T = {exponent_form(temperature)}"
         remedy = f"a walker stands still {where}" if still else f"walkers are stuck at different U {where}"
@@ -235,11 +253,11 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Effective samples of U: with fewer than `FEW_SAMPLES` nothing is wrong, but no error bar is sound."""
-    for temperature, value in zip(run.temperature.tolist(), data["effective_samples"].values.tolist(), strict=True):
-        verdict: Verdict = "pass" if value >= FEW_SAMPLES else "weak"
+    """Effective samples of U: with fewer than needed nothing is wrong, but there is no error."""
+    for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
+        verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
         advice = _advice(verdict, "")
-        yield Check(SAMPLES, temperature, "", value, FEW_SAMPLES, np.nan, np.nan, verdict, advice)
+        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, verdict, advice)
 
 
 def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:

@@ -67,6 +67,7 @@ def report(
     """One HTML page with tables, self-checks and figures; beside it every figure (PNG, PDF) and number (CSV)."""
     from analysis.contacts import Options
     from analysis.report import labels_of, report_of, write_report
+    from analysis.run import different_spheres
 
     runs = [open_run(store) for store in stores]
     options = Options(separation, tolerance, apc)
@@ -76,6 +77,8 @@ def report(
         if len(reports) > 1:
             print(f"\n{one.label}: {one.run.store.path}\n")
         _print_tables(one.run, one.data, one.checks)
+    for line in different_spheres([(one.label, one.run) for one in reports]):
+        print(f"\n{line}\n")
     files = ", ".join(f"{sum(p.suffix == s for p in written)} {s[1:].upper()}" for s in (".png", ".pdf", ".csv"))
     print(f"wrote {written[-1]} and beside it {files}")
     _exit([check for one in reports for check in one.checks], strict)
@@ -228,11 +231,12 @@ def compare(
 ) -> None:
     """Test two runs of one problem for equality of every observable at every temperature that both have."""
     from analysis.compare import compare as differences_of
-    from analysis.compare import comparison_remark, comparison_table
+    from analysis.compare import comparison_remarks, comparison_table
 
-    differences = differences_of(open_run(first), open_run(second))
+    runs = open_run(first), open_run(second)
+    differences = differences_of(*runs)
     names = [f"first: {first}", f"second: {second}"]
-    print_table(comparison_table(differences), [*names, comparison_remark(differences)], [])
+    print_table(comparison_table(differences), [*names, *comparison_remarks(*runs, differences)], [])
     if strict and any(d.verdict == "differ" for d in differences):
         raise typer.Exit(1)
 
@@ -258,7 +262,9 @@ def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> No
     from analysis import check_tables, tables
 
     console = open_console()
-    console.print(tables.temperature_table(data), end="\n\n")
+    for table in tables.temperature_tables(data):
+        console.print(table)
+        console.print()
     for line in tables.remarks(run, data):
         console.print(line, markup=False)
     console.print()

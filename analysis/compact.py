@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.cells import exponent_form, plus_minus
 from analysis.gains import deciding
+from analysis.tables import shown_temperature
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
 
@@ -30,16 +31,21 @@ def compact(run: Run, temperature: float | None = None) -> Compact:
 
     As in the study the gains of the last block count, each of its layer norms by itself. Which of the two decides the
     study does not say; here it is the larger count, so that no element goes that one of them uses. At one temperature
-    of the ladder, by default the one next to T*. In a pooling network m' is what remains of the layer norm of size m.
-    Everything else is the configuration of the run, with files of its own. Raises StoreError when one of the layer
+    of the ladder, by default the one next to T*, without T* the one in the middle. In a pooling network m' is what
+    remains of the layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError when one of the layer
     norms has no useless gains, ProtmpiError when `temperature` is not in the ladder.
     """
     model = run.store.config["model"]
     if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out
         raise StoreError(f"{run.store.path}: gains do not tell which elements of an encoder are useless")
     data = run.gains()
-    slot = shown_slot(run.thermodynamics()) if temperature is None else _slot_of(run, temperature)
-    at = f"at T = {exponent_form(run.temperature[slot])}"
+    if temperature is None:
+        thermodynamics = run.thermodynamics()
+        slot = shown_slot(thermodynamics)
+        at = f"at {shown_temperature(thermodynamics, slot)}"
+    else:
+        slot = _slot_of(run, temperature)
+        at = f"at T = {exponent_form(run.temperature[slot])}"
     d, counts = _remaining(data, model["d"], slot)
     if d >= model["d"]:
         raise StoreError(f"{run.store.path}: the gains of a layer norm of the last block have no peak at zero {at}: "

@@ -1,7 +1,7 @@
 """Two runs of one problem: are all observables equal at every temperature that both have?
 
-Differences have the error of both runs and, like those of the self-checks, a z-score that knows how uncertain errors
-are and how many numbers were looked at.
+Differences have the errors within the chains of both runs and, like those of the self-checks, a z-score that knows how
+uncertain errors are and how many numbers were looked at. Where a run is not in equilibrium nothing is told.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.cells import exponent_form, plus_minus, table_of
-from analysis.chains import FEW_SAMPLES, estimate
+from analysis.cells import exponent_form, number_or_dash, plus_minus, table_of
+from analysis.chains import Estimate
+from analysis.run import different_spheres
 from analysis.significance import SIGNIFICANT, Mean
-from analysis.thermodynamics import counted, heat_capacity
+from analysis.thermodynamics import mean_at
 from protmpi.errors import StoreError
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ class Difference(NamedTuple):
 
     temperature: float
     name: str
-    first: Mean
-    second: Mean
+    first: Estimate
+    second: Estimate
+    samples: tuple[float, float]
+    """Effective samples in both runs."""
     z: float
     verdict: Verdict
-    """weak: equal as far as fewer than `FEW_SAMPLES` effective samples can tell."""
+    """weak: cannot be told, in one of the runs it has no error."""
 
 
 def compare(first: Run, second: Run) -> list[Difference]:
@@ -54,60 +57,59 @@ def compare(first: Run, second: Run) -> list[Difference]:
     names = [name for name in first.observables if name in second.observables and name not in OF_THE_WAY]
     if any("sphere_norm2" in run.store for run in (first, second)):
         names = [name for name in names if name != "norm2"]  # held, not observed
-    pairs = [
-        (float(first.temperature[k]), name, mean_at(first, name, k), mean_at(second, name, other))
-        for k, other in slots
-        for name in [*names, "heat_capacity"]
-    ]
-    tries = sum(np.isfinite(a.value) and np.isfinite(b.value) for _, _, a, b in pairs)
-    return [_difference(*pair, tries) for pair in pairs]
+    tables = first.thermodynamics(), second.thermodynamics()
+    found = []
+    for name in [*names, "heat_capacity"]:
+        shown = [table[name].values for table in tables]
+        rows = [run.by_temperature("energy" if name == "heat_capacity" else name) for run in (first, second)]
+        for k, other in slots:
+            means = mean_at(first, name, rows[0], k), mean_at(second, name, rows[1], other)
+            found.append((float(first.temperature[k]), name, Estimate(*shown[0][k]), Estimate(*shown[1][other]), means))
+    tries = sum(bool(np.isfinite([a.sem, b.sem]).all()) for _, _, a, b, _ in found)
+    return [_difference(*one, tries) for one in sorted(found, key=lambda one: one[0])]
 
 
-def mean_at(run: Run, name: str, slot: int) -> Mean:
-    """Mean of an observable over the draws that count at a temperature; series too short to tell their own
-    autocorrelation have the effective samples of the energy."""
-    stretch = run.stretches[slot]
-    if name == "heat_capacity":
-        capacity = heat_capacity(stretch.energies, float(run.temperature[slot]))
-        return Mean(capacity.mean, capacity.sem, stretch.samples)
-    chains, most = counted(run, name, run.by_temperature(name), slot, stretch)
-    found = Mean.of(chains)
-    if not np.isfinite(found.samples):
-        found = Mean(*estimate(chains, stretch.samples), min(float(chains.size), stretch.samples))
-    excess = np.fmax(1.0, found.samples / most)
-    return Mean(found.value, found.sem * np.sqrt(excess), found.samples / excess)
-
-
-def _difference(temperature: float, name: str, first: Mean, second: Mean, tries: int) -> Difference:
-    z = first.minus(second).z(0.0, tries)
-    few = not min(first.samples, second.samples) >= FEW_SAMPLES
-    verdict: Verdict = "differ" if abs(z) > SIGNIFICANT else "weak" if few or not np.isfinite(z) else "equal"
-    return Difference(temperature, name, first, second, z, verdict)
+def _difference(
+    temperature: float, name: str, first: Estimate, second: Estimate, means: tuple[Mean, Mean], tries: int
+) -> Difference:
+    known = bool(np.isfinite([first.sem, second.sem]).all())
+    z = means[0].minus(means[1]).z(0.0, tries) if known else np.nan
+    verdict: Verdict = "differ" if abs(z) > SIGNIFICANT else "equal" if np.isfinite(z) else "weak"
+    return Difference(temperature, name, first, second, (means[0].samples, means[1].samples), z, verdict)
 
 
 def comparison_table(differences: list[Difference]) -> Table:
     """One row for each observable and temperature."""
 
     def share(d: Difference) -> str:
-        return f"{100 * (d.first.value / d.second.value - 1):+.2f} %" if d.second.value else "-"
+        return f"{100 * (d.first.mean / d.second.mean - 1):+.2f} %" if d.second.mean else "-"
 
     return table_of([
         ("T", [exponent_form(d.temperature) for d in differences]),
         ("observable", [d.name for d in differences]),
-        ("first ±", [plus_minus(d.first.value, d.first.sem) for d in differences]),
-        ("second ±", [plus_minus(d.second.value, d.second.sem) for d in differences]),
+        ("first ±", [plus_minus(*d.first) for d in differences]),
+        ("second ±", [plus_minus(*d.second) for d in differences]),
         ("difference", [share(d) for d in differences]),
         ("z", [f"{d.z:.1f}" if np.isfinite(d.z) else "-" for d in differences]),
-        ("ESS", [f"{d.first.samples:.0f}, {d.second.samples:.0f}" for d in differences]),
+        ("ESS", [", ".join(number_or_dash(samples, ".0f") for samples in d.samples) for d in differences]),
         ("verdict", [d.verdict for d in differences]),
     ])  # fmt: skip
 
 
-def comparison_remark(differences: list[Difference]) -> str:
-    """The verdict on all of them."""
+def comparison_remarks(first: Run, second: Run, differences: list[Difference]) -> list[str]:
+    """The verdict on all of them, where it cannot be told, and whether the ensembles are different ones."""
+    lines = [_verdict(differences)]
+    unknown = list(dict.fromkeys(exponent_form(d.temperature) for d in differences if d.verdict == "weak"))
+    if unknown:
+        lines.append(f"weak: no ± in one of the runs, not in equilibrium or too short: T = {', '.join(unknown)}.")
+    return lines + different_spheres([("first", first), ("second", second)])
+
+
+def _verdict(differences: list[Difference]) -> str:
     differ = [f"{d.name} at T = {exponent_form(d.temperature)}" for d in differences if d.verdict == "differ"]
-    weak = sum(d.verdict == "weak" for d in differences)
+    told = sum(d.verdict != "weak" for d in differences)
     if differ:
         return f"DIFFER: {', '.join(differ)}."
-    tail = f"; {weak} of them rest on fewer than {FEW_SAMPLES} effective samples" if weak else ""
-    return f"No significant difference in {len(differences)} numbers{tail}."
+    if not told:
+        return "Nothing can be told: no number has an error in both runs."
+    return f"No significant difference in {told} numbers."

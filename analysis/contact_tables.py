@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.cells import exponent_form, none_for_nan, plus_minus, table_of
+from analysis.equilibrium_tables import equilibrium_remarks, temperature_column
 from analysis.heads import ATTENTION
 from analysis.sampled_contacts import GROUPS
 from analysis.single_pass import JACOBIAN
@@ -70,8 +71,8 @@ def sampled_table(data: xarray.Dataset) -> Table:
     """One row for each method at each temperature, and of the ES and OT weights."""
     import xarray
 
-    networks = [(exponent_form(t), data["precision"].isel(temperature=k))
-                for k, t in enumerate(data["temperature"].values)]  # fmt: skip
+    sampled = temperature_column(data)[1] if data.sizes["temperature"] else []
+    networks = [(at, data["precision"].isel(temperature=k)) for k, at in enumerate(sampled)]
     references = data["reference_precision"]
     spread = xarray.concat([references.mean("reference"), references.std("reference", ddof=1)], data["statistic"])
     networks += [(str(w), spread.sel(weights=w)) for w in data["weights"].values]
@@ -102,7 +103,7 @@ def sampled_remarks(data: xarray.Dataset) -> list[str]:
             for m in data["predictor"].values) + "; heads: besides, "
         f"{attributes['labelled']} labelled sequences once.",
     ]  # fmt: skip
-    return [*lines, *best_temperatures(data)]
+    return [*lines, *(equilibrium_remarks(data) if counts else []), *best_temperatures(data)]
 
 
 def best_temperatures(data: xarray.Dataset) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.attention import estimates, whole_maps
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import counted
 from protmpi.errors import StoreError
@@ -112,11 +113,11 @@ def distance(run: Run) -> xarray.Dataset:
         data = data.assign_coords(weights=list(found))
         for index, name in enumerate(FIT):
             data[f"reference_{name}"] = (("weights", "reference"), of_weights[..., index], {"unit": ""})
-    return data
+    return only_sound_errors(run, data)
 
 
 def _means(run: Run, fits: np.ndarray, independent: float) -> np.ndarray:
-    """Mean and standard error (quantity, statistic) of fits (chain, snapshot, quantity) of one temperature."""
+    """Mean and error (quantity, statistic) of fits (chain, snapshot, quantity) of one temperature."""
     if not fits.size:
         return np.full((len(FIT), 2), np.nan)
     return estimates(whole_maps(run, fits), independent)

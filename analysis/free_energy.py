@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.cells import exponent_form
-from analysis.chains import Estimate
+from analysis.chains import SAMPLES_PER_FREEDOM, Estimate, t_factor
 from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.mbar import Mbar
 from analysis.significance import Mean
-from analysis.thermodynamics import equilibrium
 from protmpi.errors import ProtmpiError
 
 if TYPE_CHECKING:
@@ -53,12 +52,12 @@ def slots(run: Run) -> list[Slot]:
     run.require_measured()
     found = []
     most = max(2, MOST_DRAWS // run.temperature.size)
-    for temperature, stretch in zip(run.temperature, equilibrium(run), strict=True):
+    for temperature, stretch in zip(run.temperature, run.stretches, strict=True):
         size = stretch.energies.size
         if size >= 2 and stretch.samples > 0:  # not where unknown
             stride = max(1, int(size / stretch.samples / 2.0), -(-size // most))
             thinned = stretch.energies[:, ::stride].ravel()
-            found.append(Slot(float(temperature), thinned, min(stretch.samples, thinned.size)))
+            found.append(Slot(float(temperature), thinned, min(stretch.samples, thinned.size), not stretch.reason))
     if len(found) < 2:
         raise ProtmpiError(
             f"{run.store.path}: a free energy takes two temperatures with energies; there are {len(found)}"
@@ -67,14 +66,17 @@ def slots(run: Run) -> list[Slot]:
 
 
 def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
-    """Standard errors of results (..., 2 + draw): [value, error of the shape, response to each draw of all slots].
+    """Errors of results (..., 2 + draw): [value, error of the shape, response to each draw of all slots].
 
-    Each slot adds its scatter of the responses, times the draws per effective sample; a shape adds its whole error.
+    Each slot adds its scatter of the responses, times the draws per effective sample and Student's t; a shape adds its
+    whole error. NaN for what rests on a slot that is not in equilibrium.
     """
     total = results[..., 1] ** 2
     ends = np.cumsum([2] + [s.draws for s in ladder])
     for slot, start, stop in zip(ladder, ends, ends[1:], strict=False):
-        total = total + slot.draws**2 / slot.samples * results[..., start:stop].var(axis=-1)
+        scatter = results[..., start:stop].var(axis=-1)
+        error2 = slot.draws**2 / slot.samples * scatter * t_factor(slot.samples / SAMPLES_PER_FREEDOM) ** 2
+        total = total + (error2 if slot.sound else np.where(scatter > 0.0, np.nan, 0.0))
     return np.sqrt(total)
 
 
@@ -182,6 +184,7 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     grid = np.concatenate([*steps, temperature[-1:]])
     curves = _joined(ladder, by_mbar, grid)
     unit = run.observables["energy"].unit
+    reasons = [s.reason for s, t in zip(run.stretches, run.temperature, strict=True) if t in temperature]
     data = xarray.Dataset(
         {
             "method": ("interval", np.where(by_mbar, "mbar", "integration")),
@@ -193,6 +196,7 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
         coords={
             "temperature": ("temperature", grid, {"unit": unit}),
             "slot_temperature": ("slot", temperature, {"unit": unit}),
+            "not_in_equilibrium": ("slot", reasons),
             "statistic": ["mean", "sem"],
         },
         attrs={"store": str(run.store.path)},

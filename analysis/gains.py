@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from analysis.chains import Estimate, estimate
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import Snapshots, parameter_groups
 from protmpi.errors import StoreError
@@ -137,7 +138,7 @@ def gains(run: Run) -> xarray.Dataset:
     histogram, reference_histogram     values in bins of `value` (kind, layer, temperature or weights, value)
     bimodality, reference_bimodality   chance of one peak only (layer, temperature or weights)
     threshold                          |gain| below which an element is in the peak at zero, 0: no such peak; likewise
-    remaining, reference_remaining     elements outside of the peak at zero, mean and standard error (statistic) over
+    remaining, reference_remaining     elements outside of the peak at zero, mean and error (statistic) over
                                        snapshots or over reference weights
     elements                           elements of each layer norm (layer,)
 
@@ -231,7 +232,7 @@ def _dataset(
         "reference_remaining": ((*at, *to), reference_remaining, "the same of ES and OT"),
         "elements": (("layer",), elements, "elements of the layer norm"),
     }
-    return xarray.Dataset(
+    data = xarray.Dataset(
         {name: (dims, values, {"unit": "", "long_name": text}) for name, (dims, values, text) in variables.items()},
         coords={
             "layer": layers,
@@ -242,6 +243,7 @@ def _dataset(
             "value": (edges[1:] + edges[:-1]) / 2.0,
         },
     )
+    return only_sound_errors(run, data)
 
 
 def last_block(data: xarray.Dataset) -> list[str]:

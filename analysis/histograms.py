@@ -37,6 +37,8 @@ class Slot(NamedTuple):
     """(draw,), thinned to about two draws per independent one."""
     samples: float
     """Effective samples among them."""
+    sound: bool = True
+    """Whether they are in equilibrium, so that what rests on them has an error."""
 
     @property
     def draws(self) -> int:
@@ -85,4 +87,5 @@ def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:
         slot.draws**2 / slot.samples * part.var()
         for slot, part in zip((lower, upper), np.split(response, [lower.draws]), strict=True)
     )
-    return Estimate(float(found[1] / expected), float(np.sqrt(variance) / expected))
+    error = np.sqrt(variance) / expected if lower.sound and upper.sound else np.nan
+    return Estimate(float(found[1] / expected), float(error))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.cells import exponent_form, none_for_nan, plus_minus, table_of
+from analysis.equilibrium_tables import PLUS_MINUS, equilibrium_remarks, temperature_column
 from analysis.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def tempering_table(data: xarray.Dataset) -> Table:
     flow = np.ma.masked_invalid(data["flow"].values).mean(axis=0).filled(np.nan)
     return table_of(
         [
-            ("T", [exponent_form(t) for t in data["temperature"].values]),
+            temperature_column(data),
             ("accepted ±\n(to next T)", [plus_minus(mean, sem) for mean, sem in data["acceptance"].values] + [""]),
             ("expected\nfrom U", [*_form(data["expected_acceptance"].values, ".3f"), ""]),
             ("z", [*_form(data["consistency"].values, "z.1f"), ""]),
@@ -52,6 +53,7 @@ def tempering_remarks(data: xarray.Dataset) -> list[str]:
     slots, total, most = data.sizes["slot"], data["barrier"].item(), data["limit_rate"].item() * sweeps
     lines = [
         "expected: mean Metropolis probability; z: swaps against it; flow: share of walkers that come from the top.",
+        *equilibrium_remarks(data),
         f"Round trips by ladder: {_joined(trips, 'd')} in {sweeps} sweeps{long}.",
         f"Predicted: {predicted:.3g} with these slots, at most {most:.3g} = sweeps / (2 + 2Λ) with others, "
         "if a sweep forgets U.",
@@ -78,7 +80,7 @@ def simulated_table(data: xarray.Dataset) -> Table:
     """One row per slot of simulated tempering; the overlap belongs to the pair with the next slot."""
     return table_of(
         [
-            ("T", [exponent_form(t) for t in data["temperature"].values]),
+            temperature_column(data),
             ("visits ±", [plus_minus(*share) for share in data["visits"].values]),
             ("expected\nfrom U", _form(data["expected_visits"].values, ".3f")),
             ("z", _form(data["consistency"].values, "z.1f")),
@@ -96,6 +98,7 @@ def simulated_remarks(data: xarray.Dataset) -> list[str]:
     long = f"; {steps:.3g} steps of a walker for each" if math.isfinite(steps) else ""
     lines = [
         "visits: share of the draws; expected: mean P(k|U); z: jumps against it; a: swap acceptance that U implies.",
+        *equilibrium_remarks(data),
         f"Round trips by walker: {_joined(trips, 'd')} in {data.attrs['sweeps']} sweeps{long}.",
         f"Barrier Λ = {data['barrier'].item():.2f}, {data['predicted_barrier'].item():.2f} predicted from C: about "
         f"{data['advice'].item()} slots would do; there are {data.sizes['slot']}.",
@@ -131,6 +134,7 @@ def simulated_json(data: xarray.Dataset) -> dict[str, Any]:
             values = values[..., 0]
         tree[str(name)] = values.tolist()
     tree |= {"step": data["step"].values.tolist(), "sweeps": data.attrs["sweeps"]}
+    tree["not_in_equilibrium"] = data["not_in_equilibrium"].values.tolist()
     return {key: none_for_nan(value) for key, value in tree.items()}
 
 
@@ -142,6 +146,7 @@ def tempering_json(data: xarray.Dataset) -> dict[str, Any]:
         "acceptance": data["acceptance"].values[:, 0].tolist(),
         "barrier": data["barrier"].item(),
         "ladder": data["temperature"].values.tolist(),
+        "not_in_equilibrium": data["not_in_equilibrium"].values.tolist(),
         "acceptance_sem": data["acceptance"].values[:, 1].tolist(),
         "acceptance_by_ladder": data["acceptance_by_ladder"].values.tolist(),
         "limit_round_trips": data["limit_rate"].item() * data.attrs["sweeps"],
@@ -166,7 +171,7 @@ def tempering_json(data: xarray.Dataset) -> dict[str, Any]:
 
 def free_energy_table(data: xarray.Dataset, points: int) -> Table:
     """The curves at the temperatures of the ladder (every `points`-th of the grid), and each interval to the next."""
-    columns = [("T", [exponent_form(t) for t in data["slot_temperature"].values])]
+    columns = [temperature_column(data)]
     headings = [
         ("energy", "U ±"),
         ("heat_capacity", "C ±"),
@@ -192,8 +197,9 @@ def free_energy_remarks(data: xarray.Dataset) -> list[str]:
     """What the columns mean, and where the energies do not belong to the temperatures."""
     unit = data["temperature"].attrs["unit"]
     lines = [
-        f"T, U in {unit}; C, S in k_B; ± one standard error; a: swap acceptance that two histograms of U imply.",
+        f"T, U in {unit}; C, S in k_B; a: swap acceptance that two histograms of U imply. {PLUS_MINUS}.",
         "slope: difference in 1/T that two histograms show over the one given, 1 under exp(-U/T); z: from 1.",
+        *equilibrium_remarks(data),
     ]
     if "integration" in data["method"].values:
         lines.append("integration: too few draws in common for MBAR; ± includes the difference to straight lines in T.")
@@ -208,6 +214,7 @@ def free_energy_json(data: xarray.Dataset) -> dict[str, Any]:
     """Plain numbers: {"temperature": [...], "energy": {"mean": [...], "sem": [...]}, ..., "method": [...]}."""
     tree: dict[str, Any] = {"temperature": data["temperature"].values.tolist()}
     tree["ladder"] = data["slot_temperature"].values.tolist()
+    tree["not_in_equilibrium"] = data["not_in_equilibrium"].values.tolist()
     for name, variable in data.data_vars.items():
         values = none_for_nan(variable.values.T.tolist())
         tree[str(name)] = dict(zip(("mean", "sem"), values, strict=True)) if "statistic" in variable.dims else values

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from analysis.equilibrium import only_sound_errors
 from analysis.snapshots import Snapshots, pair_estimate, parameter_groups
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def overlaps(run: Run) -> xarray.Dataset:
 
     Dataset over group (the arrays of the network, then "all"), temperature, relation (within a chain, between chains):
 
-    q         mean and standard error (group, temperature, relation, statistic)
+    q         mean and error (group, temperature, relation, statistic)
     q_std     standard deviation over pairs (group, temperature, relation)
     pairs     histogram of q (group, temperature, relation, q_bin), number of pairs in each bin
     decay     q(t), mean over pairs of one chain a time t = `lag` apart (group, temperature, lag); lag in steps
@@ -178,4 +179,4 @@ def overlaps(run: Run) -> xarray.Dataset:
             "lag": ("lag", lag, {"unit": "steps"}),
         },
     )  # fmt: skip
-    return data
+    return only_sound_errors(run, data)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 
 from analysis.check_tables import VERDICT_COLOURS
+from analysis.equilibrium_tables import PLUS_MINUS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,6 +34,7 @@ def page(reports: Sequence[RunReport], shared: Subject | None) -> str:
     return environment.get_template("page.html").render(
         title=", ".join(report.label for report in reports),
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        plus_minus=PLUS_MINUS,
         shared=shared,
         runs=[{"report": report, "facts": _facts(report), **_provenance(report)} for report in reports],
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis import cells, check_tables, tables
+from analysis import check_tables, tables
 from analysis.contacts import Options
+from analysis.run import different_spheres
 from analysis.thermodynamics import shown_slot
 from protmpi.errors import ProtmpiError, StoreError
 
@@ -99,16 +100,16 @@ def _thermodynamics(run: Run, data: xarray.Dataset) -> Subject:
         {
             "thermodynamics": (
                 thermodynamics_figure(run, data),
-                "(a) mean loss, (b) heat capacity from fluctuations and from the slope of the mean loss, dashed: T* "
-                "with its error, (c) errors, (d) thermostat; at the side the early-stopped (ES) and over-trained (OT) "
-                "weights, bars: their spread.",
+                "(a) mean loss, (b) heat capacity from fluctuations and from the slope of the mean loss, dashed, where "
+                "both have the same maximum: T* with its error, (c) errors, (d) thermostat; at the side the "
+                "early-stopped (ES) and over-trained (OT) weights, bars: their spread.",
             ),
             "energy_traces": (
                 energy_traces_figure(run, data),
-                "Loss of every walker; pale: burn-in and draws before the energy is in equilibrium, not counted.",
+                "Loss of every walker; pale: burn-in and the draws after it that are not counted.",
             ),
         },
-        [("Every observable against temperature.", tables.temperature_table(data))],
+        [("Observables against temperature.", table) for table in tables.temperature_tables(data)],
         tables.remarks(run, data),
     )
 
@@ -123,7 +124,7 @@ def _weights(run: Run, data: xarray.Dataset) -> Iterator[Subject]:
     from analysis.weight_tables import gains_remarks, gains_table, overlaps_table
 
     slot = shown_slot(data)
-    at = f"T = {cells.exponent_form(data['temperature'].values[slot])}, next to T*"
+    at = tables.shown_temperature(data, slot)
     overlaps = run.overlaps()
     yield Subject(
         "overlaps",
@@ -180,9 +181,10 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
 
     slot = shown_slot(thermodynamics)
     subject = Subject("attention", "Attention and contacts")
+    at = tables.shown_temperature(thermodynamics, slot)
     caption = (
-        "Mean attention between sites, symmetrised (below the diagonal), and native contacts (above); last row, "
-        "where the best block differs: the map of each walker's best block, which the title names walker by walker."
+        f"Mean attention between sites at {at}, symmetrised (below the diagonal), and native contacts (above); last "
+        "row, where the best block differs: the map of each walker's best block, which the title names walker by walker."
     )
     subject.figures["attention"] = contacts.maps_figure(data, slot), caption
     subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])
@@ -242,7 +244,8 @@ def _structures(run: Run, thermodynamics: xarray.Dataset) -> Iterator[Subject]:
 
     slot = shown_slot(thermodynamics)
     found = residues(run)
-    caption = "Masked test residues: all of them against T, and by the true amino acid next to T*; ES, OT: weights."
+    at = tables.shown_temperature(thermodynamics, slot)
+    caption = f"Masked test residues: all of them against T, and by the true amino acid at {at}; ES, OT: weights."
     yield Subject(
         "residues",
         "Perplexity and recovery",
@@ -276,15 +279,19 @@ def together(reports: Sequence[RunReport]) -> Subject:
         )
         for r in reports
     ]
-    subject = Subject("networks", "Networks together")
+    without = [r.label for r in reports if r.data["no_t_star"].item()]
+    scale = f"against T, for there is no T* of {', '.join(without)}" if without else "against T/T*"
+    subject = Subject("networks", "Networks together", remarks=different_spheres([(r.label, r.run) for r in reports]))
+    subject.remarks += [f"{r.label}: {tables.t_star_remark(r.data)}" for r in reports]
     subject.figures["networks"] = (
         networks.thermodynamics_figure(found),
-        "(a) mean loss, (b) specific heat, (c) validation and (d) test error against T/T*; at the side ES and OT.",
+        f"(a) mean loss, (b) specific heat from d⟨U⟩/dT, (c) validation and (d) test error {scale}; at the side ES "
+        "and OT.",
     )
     if any(n.attention is not None for n in found):
         subject.figures["networks_contacts"] = (
             networks.contacts_figure(found),
-            "Contact precision of the best block of each walker against T/T*. Dotted: random scores.",
+            f"Contact precision of the best block of each walker {scale}. Dotted: random scores.",
         )
     subject.tables.append(("T* of each network.", tables.peaks_table([(r.label, r.data) for r in reports])))
     return subject

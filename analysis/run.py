@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     import xarray
 
     from analysis.contacts import Options
-    from analysis.thermodynamics import Stretch
+    from analysis.equilibrium import Stretch
+
+SAME_SPHERE = 1e-6
+"""Relative difference of squared norms Q up to which walkers are on one sphere."""
 
 REFERENCES = {"ES": "es", "OT": "ot"}
 """Label of each set of reference weights (early-stopped, over-trained) and the prefix of its arrays."""
@@ -33,6 +37,23 @@ def _ladder(store: Store) -> np.ndarray:
     return ladder
 
 
+def _sphere(store: Store) -> float:
+    """Squared norm Q at which all walkers are held; NaN where none is. Raises StoreError where they differ.
+
+    exp(-U/T) on another sphere is another ensemble: draws of both have no common mean.
+    """
+    if "sphere_norm2" not in store:
+        return np.nan
+    norm2 = store.read("sphere_norm2").astype(np.float64)
+    low, high = int(np.argmin(norm2)), int(np.argmax(norm2))
+    if norm2[high] - norm2[low] > SAME_SPHERE * norm2[high]:
+        raise StoreError(
+            f"{store.path}: walkers on different spheres are not pooled: |w|² = {norm2[low]:.8g} (walker {low}) and "
+            f"{norm2[high]:.8g} (walker {high}); sample each sphere in a run of its own"
+        )
+    return float(norm2.mean())
+
+
 class Run:
     """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
 
@@ -45,6 +66,8 @@ class Run:
         self.store = Store(path)
         self.temperature = _ladder(self.store)
         """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
+        self.sphere_norm2 = _sphere(self.store)
+        """Q, the squared norm of the sphere of all walkers; NaN where the norm is free."""
         kind = self.store.config.get("tempering", {}).get("kind")
         self.alone, self.exchanged = kind == "simulated", kind == "exchange"
         """Whether each walker jumps over the temperatures alone, or swaps them with others of its replica."""
@@ -116,7 +139,23 @@ class Run:
         """Rows (replica, row) of one temperature as chains (chain, row) without a missing one."""
         return visits(rows) if self.alone else whole_chains(rows)
 
-    def most_samples(self, rows: np.ndarray, slot: int, first: int, axis: Axis) -> float:
+    def series(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The same rows as a series (row,) of each walker, or of each ladder: what must agree in equilibrium."""
+        if not self.alone:
+            return list(whole_chains(rows))
+        return [one[np.isfinite(one)] for one in rows if np.isfinite(one).any()]
+
+    def walkers_of(self, rows: np.ndarray, slot: int, first: int, axis: Axis) -> np.ndarray | None:
+        """Who made each draw of `chains(rows)`, the rows (replica, row) of a slot from row `first` on.
+
+        None where each chain has a walker of its own.
+        """
+        if not (self.alone or self.exchanged):
+            return None
+        number = np.where(np.isfinite(rows), np.arange(rows.size, dtype=float).reshape(rows.shape), np.nan)
+        return np.asarray(self.walkers(axis)[:, slot, first:].ravel()[self.chains(number).astype(int)])
+
+    def most_samples(self, rows: np.ndarray, slot: int, first: int, axis: Axis = "draw") -> float:
         """As how many independent draws the rows (replica, row) of a slot from row `first` on may count.
 
         Infinity where only their autocorrelation tells; with exchange see `chains.samples_of_walkers`.
@@ -144,11 +183,11 @@ class Run:
 
     @cached_property
     def stretches(self) -> list[Stretch]:
-        """For each temperature the part of its chains that counts: after the burn-in, in equilibrium, none missing."""
-        from analysis.thermodynamics import equilibrium
+        """For each temperature the part of its chains that counts, and whether it is in equilibrium."""
+        from analysis.equilibrium import stretches_of
 
         self.require_measured()
-        return equilibrium(self)
+        return stretches_of(self)
 
     def thermodynamics(self) -> xarray.Dataset:
         """Every observable against temperature, with errors; see `analysis.thermodynamics.thermodynamics`."""
@@ -179,3 +218,12 @@ class Run:
         from analysis.distance import distance
 
         return distance(self)
+
+
+def different_spheres(runs: Sequence[tuple[str, Run]]) -> list[str]:
+    """A line when some of the runs, each with a name, are held at different squared norms Q, or some free."""
+    norms = np.array([run.sphere_norm2 for _, run in runs])
+    if np.allclose(norms, norms[0], rtol=SAME_SPHERE, atol=0.0, equal_nan=True):
+        return []
+    of_each = [f"{name} {'free' if np.isnan(run.sphere_norm2) else f'{run.sphere_norm2:.8g}'}" for name, run in runs]
+    return [f"Different ensembles, |w|² = Q is not the same: {', '.join(of_each)}."]

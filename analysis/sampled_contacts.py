@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.equilibrium import only_sound_errors
 from analysis.folding_networks import FoldingNetwork, Source
 from analysis.leakage import highest_identity
 from analysis.proteins import CRITERIA, designed, native
@@ -143,7 +144,7 @@ def sampled_contacts(source: Source, options: Options, tick: Tick = lambda: None
                                   ("", "s"), strict=True):  # fmt: skip
         data[name] = ("predictor", values, {"unit": unit})
     data["evaluated"] = "temperature", np.array([len(found) for found in sampled], dtype=int)
-    return data
+    return only_sound_errors(run, data) if run else data
 
 
 def _chosen(source: Source, slot: int, options: Options) -> tuple[Snapshots, np.ndarray]:

@@ -8,21 +8,20 @@ that of its probability among them (Šidák, J. Am. Stat. Assoc. 62 (1967) 626).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special, stats
 
-from analysis.chains import MINIMUM_DRAWS, effective_samples, estimate
+from analysis.chains import MINIMUM_DRAWS, SAMPLES_PER_FREEDOM, effective_samples, within_chains
 
 SIGNIFICANT = 4.0
 """|z| that healthy runs do not reach: a chance of 6e-5 for one number, of 0.3 % for a report with 50 of them."""
 
-SAMPLES_PER_FREEDOM = 5.0
-"""An autocorrelation time tau, summed up to lag M, has the relative variance 2 (2M + 1)/draws (Sokal, Monte Carlo
-Methods in Statistical Mechanics, 1997, eq. 3.19), a variance from f degrees of freedom 2/f. Sums end near M = 5 tau,
-where 2M + 1 is about 5 draws per effective sample. Against AR(1) series of 20 to 30 effective samples, some of
-them with tau longer than the series, |z| > 4 then has a chance of 1 %; 6 % with as many degrees as samples."""
+DIFFERENT = 3.0
+"""|z| beyond which two parts of a series are no longer taken as alike: less than `SIGNIFICANT`, because a false alarm
+costs an error bar, and a miss shows one that is wrong."""
 
 SMALLEST_CHANCE = 1e-300
 """Chances are cut here, so that |z| stays finite (below 38)."""
@@ -36,15 +35,19 @@ class Mean(NamedTuple):
     samples: float
 
     @classmethod
-    def of(cls, chains: np.ndarray) -> Mean:
-        """Mean of correlated draws (chain, draw), never more effective samples than draws.
+    def of(cls, chains: np.ndarray, independent: float = np.nan) -> Mean:
+        """Mean of correlated draws (chain, draw), with the error within chains (`chains.within_chains`).
 
-        More are possible where draws alternate about their mean, but in short series they are a fluke.
+        That between walkers is too uncertain to test anything: two of them are one degree of freedom.
         """
-        value, sem = estimate(chains)
-        samples = effective_samples(chains)
-        fluke = max(1.0, samples / max(1, chains.size))
-        return cls(value, sem * math.sqrt(fluke), samples / fluke)
+        error = within_chains(chains, independent)
+        value = float(chains.mean()) if chains.size else np.nan
+        return cls(value, error.size, SAMPLES_PER_FREEDOM * error.freedom)
+
+    def at_most(self, samples: float) -> Mean:
+        """The same where no more than `samples` draws are independent."""
+        excess = float(np.fmax(1.0, self.samples / samples))
+        return Mean(self.value, self.sem * math.sqrt(excess), self.samples / excess)
 
     def minus(self, other: Mean) -> Mean:
         """Difference of two independent means."""
@@ -81,19 +84,31 @@ def combined(sems: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt(total)), float(equivalent)
 
 
-def z_of_halves(chains: np.ndarray) -> float:
-    """|z| of the scatter of the means of the halves of all chains (chain, draw), in units of their own errors.
+def z_of_halves(series: Sequence[np.ndarray]) -> float:
+    """|z| of the scatter of the means of the halves of all series (draw,) of any length, in units of their own errors.
 
-    F test with the effective samples within the halves. NaN where the halves are shorter than `MINIMUM_DRAWS`.
+    F test with the effective samples within the halves, whose draws are taken to be alike: one variance, one
+    autocorrelation time. NaN where no half has `MINIMUM_DRAWS`; shorter ones are left out.
     """
-    half = chains.shape[1] // 2
-    if half < MINIMUM_DRAWS:
+    halves = [half for one in series for half in (one[: one.size // 2], one[one.size - one.size // 2 :])]
+    halves = [half for half in halves if half.size >= MINIMUM_DRAWS]
+    if len(halves) < 2:
         return np.nan
-    halves = np.concatenate([chains[:, :half], chains[:, -half:]])
-    samples = np.array([effective_samples(part[np.newaxis]) for part in halves])
-    with np.errstate(divide="ignore"):  # all stand still, at different heights
-        scatter = samples.mean() * halves.mean(axis=1).var(ddof=1) / halves.var(axis=1, ddof=1).mean()
-    return normal_deviate(float(stats.f.sf(scatter, len(halves) - 1, samples.sum() / SAMPLES_PER_FREEDOM)))
+    sizes = np.array([half.size for half in halves])
+    samples = sum(effective_samples(half[np.newaxis]) for half in halves)
+    variance = np.average([half.var(ddof=1) for half in halves], weights=sizes) * sizes.sum() / samples
+    with np.errstate(divide="ignore", invalid="ignore"):  # all stand still, at different heights
+        scatter = np.var([half.mean() for half in halves], ddof=1) / (variance * np.mean(1.0 / sizes))
+    return normal_deviate(float(stats.f.sf(scatter, len(halves) - 1, samples / SAMPLES_PER_FREEDOM)))
+
+
+def mean_of(means: Sequence[Mean]) -> Mean:
+    """Mean of independent means, each with the same weight; unknown ones are left out."""
+    known = np.array([mean for mean in means if np.isfinite(mean.sem)])
+    if not known.size:
+        return Mean(np.nan, np.nan, np.nan)
+    sem, samples = combined(known[:, 1], known[:, 2])
+    return Mean(float(known[:, 0].mean()), sem / len(known), samples)
 
 
 def drift(chain: np.ndarray) -> Mean:

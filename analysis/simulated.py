@@ -20,6 +20,7 @@ import numpy as np
 from scipy.special import softmax
 
 from analysis.chains import estimate, whole_chains
+from analysis.equilibrium import only_sound_errors
 from analysis.histograms import Slot, overlap
 from analysis.tempering import (
     barrier,
@@ -65,6 +66,8 @@ def free_energy_of_visits(run: Run) -> np.ndarray:
     for k in np.flatnonzero(share * share[0] > 0):
         response = there[k] / share[k] - there[0] / share[0]
         found[k] = frozen[k] - np.log(share[k] / share[0]), estimate(response).sem if k else 0.0
+    if run.stretches[0].reason:  # relative to the coldest slot, all of them
+        found[:, 1] = np.nan
     return found
 
 
@@ -114,7 +117,7 @@ def simulated(run: Run) -> xarray.Dataset:
     total = barrier(acceptance)
     mean = np.array([s.energies.mean() if s.energies.size else np.nan for s in run.stretches])
     known = np.isfinite(mean)
-    return xarray.Dataset(
+    data = xarray.Dataset(
         {
             "round_trips": ("walker", trips),
             "round_trip_steps": trips.size * span / trips.sum() if trips.any() else np.inf,
@@ -138,3 +141,4 @@ def simulated(run: Run) -> xarray.Dataset:
         },
         attrs={"sweeps": chance.shape[2], "store": str(run.store.path)},
     )
+    return only_sound_errors(run, data)

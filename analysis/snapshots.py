@@ -55,7 +55,7 @@ class Snapshots:
 
 
 def pair_estimate(partners: np.ndarray, chain: np.ndarray, independent: float) -> Estimate:
-    """Mean over pairs and its standard error, from each snapshot's mean over its partners, `partners` (snapshot,).
+    """Mean over pairs and its error, from each snapshot's mean over its partners, `partners` (snapshot,).
 
     A mean over pairs is a U-statistic: to leading order it varies as twice the mean of `partners` (Hoeffding, Ann.
     Math. Stat. 19 (1948) 293), whose series along the chains tells the autocorrelation. Of a single pair it is unknown.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.cells import exponent_form, plus_minus, table_of
+from analysis.equilibrium_tables import temperature_column
 from analysis.structures import ALL
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def residues_table(data: xarray.Dataset, slot: int) -> Table:
     """Perplexity and recovery of each amino acid at one temperature and by the reference weights."""
-    at = f"T = {exponent_form(data['temperature'].values[slot])}"
+    at = f"T = {temperature_column(data)[1][slot].strip()}"
     columns = [
         ("amino\nacid", [str(acid) for acid in data["amino_acid"].values]),
         ("sites", [f"{count:.0f}" for count in data["sites"].values]),
@@ -45,7 +46,8 @@ def profiles_table(data: xarray.Dataset) -> Table:
     """Width and amplitude of the mean attention of each block at each temperature, last those of the weights."""
     layer = data.sel(head=ALL)
     labels = [str(label) for label in data["weights"].values]
-    columns = [("T", [*(exponent_form(t) for t in data["temperature"].values), *labels])]
+    heading, temperatures = temperature_column(data)
+    columns = [(heading, [*temperatures, *labels])]
     for block in data["block"].values:
         for name, head in (("width", "s ± (Å)"), ("amplitude", "a ±")):
             cells = [plus_minus(*pair) for pair in layer[name].sel(block=block).values]

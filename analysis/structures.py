@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.attention import estimates, whole_maps
 from analysis.distance import fit_gaussian
+from analysis.equilibrium import only_sound_errors
 from analysis.run import REFERENCES
 from analysis.snapshots import counted
 from protmpi.data.alphabet import AMINO_ACIDS
@@ -37,7 +38,7 @@ def _chains(run: Run, name: str) -> list[np.ndarray]:
 
 
 def _estimates(run: Run, chains: list[np.ndarray]) -> np.ndarray:
-    """Means and standard errors (temperature, ..., statistic) of rows (chain, snapshot, ...)."""
+    """Means and errors (temperature, ..., statistic) of rows (chain, snapshot, ...)."""
     return np.array([estimates(c, stretch.samples) for c, stretch in zip(chains, run.stretches, strict=True)])
 
 
@@ -85,7 +86,7 @@ def residues(run: Run) -> xarray.Dataset:
         if found:
             data[f"reference_{name}"] = (("weights", "reference", "amino_acid"), np.array(found), {"unit": ""})
     data["sites"] = ("amino_acid", [*sites, sites.sum()], {"unit": ""})
-    return data
+    return only_sound_errors(run, data)
 
 
 def profiles(run: Run) -> xarray.Dataset:
@@ -130,4 +131,4 @@ def profiles(run: Run) -> xarray.Dataset:
         for index, (name, unit) in enumerate(zip(FIT, ("", "Å"), strict=True)):
             fitted = fits(of_weights)[..., index]
             data[f"reference_{name}"] = (("weights", "reference", *each), fitted, {"unit": unit})
-    return data
+    return only_sound_errors(run, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +16,10 @@ from analysis.cells import (
     number_or_dash,
     plus_minus,
     table_of,
+    tables_of,
     with_errors,
 )
-from analysis.chains import FEW_SAMPLES
+from analysis.equilibrium_tables import PLUS_MINUS, equilibrium_remarks, temperature_column
 
 if TYPE_CHECKING:
     import xarray
@@ -28,33 +28,41 @@ if TYPE_CHECKING:
     from analysis.run import Run
 
 
-def temperature_table(data: xarray.Dataset) -> Table:
-    """The table of the report, one row per temperature; observables that the task lacks have no column."""
-    columns = [("T", [exponent_form(t) for t in data["temperature"].values])]
-    for name, heading in (
-        ("energy", "U ±"),
-        ("heat_capacity", "C ±\n(fluct.)"),
-        ("heat_capacity_derivative", "C ±\n(dU/dT)"),
-    ):
-        columns.append((heading, with_errors(data[name].values)))
-    for name in ("train_error", "val_error", "test_error"):
-        if name in data:
-            columns.append((name.replace("_", "\n"), [number_or_dash(mean, ".3f") for mean in data[name].values[:, 0]]))
-    if "kinetic_ratio" in data:
-        columns.append(("T_kin/T ±", with_errors(data["kinetic_ratio"].values)))
-    if "norm2_drift" in data:
-        columns.append(("|w|²\ndrift", [number_or_dash(drift, ".0e") for drift in data["norm2_drift"].values]))
-    columns.append(("ESS", [number_or_dash(samples, ".0f") for samples in data["effective_samples"].values]))
+COLUMNS = {
+    "energy": ("U ±", ""),
+    "heat_capacity": ("C ±\n(var(U)/T²)", ""),
+    "heat_capacity_derivative": ("C ±\n(d<U>/dT)", ""),
+    "effective_samples": ("ESS", ".0f"),
+    "kinetic_ratio": ("T_kin/T ±", ""),
+    "norm2_drift": ("|w|²\ndrift", ".0e"),
+    "train_error": ("train\nerror ±", ""),
+    "val_error": ("val\nerror ±", ""),
+    "test_error": ("test\nerror ±", ""),
+}
+"""Observable -> heading of its column, and form of a number without ±."""
 
-    return table_of(columns)
+
+def temperature_tables(data: xarray.Dataset) -> list[Table]:
+    """Every observable of the report, one row per temperature, in tables of at most `cells.TERMINAL` columns.
+
+    Observables that the task lacks have no column.
+    """
+    columns = []
+    for name, (heading, form) in COLUMNS.items():
+        if name in data:
+            values = data[name].values
+            columns.append((heading, [number_or_dash(x, form) for x in values] if form else with_errors(values)))
+    return tables_of(temperature_column(data), columns)
 
 
 def remarks(run: Run, data: xarray.Dataset) -> list[str]:
     """What a reader of the table must know besides: units, T*, and every reason for care, one line each."""
     unit = data["temperature"].attrs["unit"]
     lines = [
-        f"T, U in {unit}; C in k_B; ± one standard error; |w|² drift: max ||w|²/Q - 1|; ESS: effective samples of U.",
-        _peaks(data),
+        f"T, U in {unit}; C in k_B; ESS: effective samples of U; |w|² drift: max ||w|²/Q - 1|.",
+        f"{PLUS_MINUS[0].upper()}{PLUS_MINUS[1:]}.",
+        *equilibrium_remarks(data),
+        t_star_remark(data),
     ]
     dropped = int(data["discarded"].max())
     then = f", then up to {dropped} draws until U is in equilibrium" if dropped else ""
@@ -66,56 +74,49 @@ def remarks(run: Run, data: xarray.Dataset) -> list[str]:
         lines.append(
             f"Walkers with missing draws are left out, or end there: {missing.sum()} draws {_at(data, missing > 0)}."
         )
-    few = ~(data["effective_samples"].values >= FEW_SAMPLES)
-    if few.any():
-        lines.append(f"Fewer than {FEW_SAMPLES} effective samples {_at(data, few)}: too short for sound error bars.")
     return lines
 
 
-def _peaks(data: xarray.Dataset) -> str:
-    found = []
-    for name, source in (("t_star", "fluctuations"), ("t_star_derivative", "dU/dT")):
-        if math.isfinite(data[name].item()):
-            if data[f"{name}_at_edge"].item():
-                value = f"{exponent_form(data[name].item())} (an end of the ladder: a bound)"
-            else:
-                value = exponent_plus_minus(data[name].item(), data[f"{name}_sem"].item())
-            found.append(f"{value} from {source}")
-    if not found:
-        return "T*: a maximum of C takes at least three temperatures."
-    return f"T* = {', '.join(found)}; ± does not know how coarse the ladder is."
+def t_star_remark(data: xarray.Dataset) -> str:
+    """T* with its error, or why there is none."""
+    if data["no_t_star"].item():
+        return f"No T*: {data['no_t_star'].item()}."
+    return f"T* = {exponent_plus_minus(data['t_star'].item(), data['t_star_sem'].item())}, maximum of both C."
 
 
 def _at(data: xarray.Dataset, where: np.ndarray) -> str:
     return "at T = " + ", ".join(exponent_form(t) for t in data["temperature"].values[where])
 
 
+def shown_temperature(data: xarray.Dataset, slot: int) -> str:
+    """The temperature of `thermodynamics.shown_slot`, and why this one."""
+    why = "no T*: the middle of the ladder" if data["no_t_star"].item() else "next to T*"
+    return f"T = {exponent_form(data['temperature'].values[slot])} ({why})"
+
+
 def peaks_table(networks: Sequence[tuple[str, xarray.Dataset]]) -> Table:
-    """T* of several networks, both ways, and their lowest validation error."""
-
-    def peak(data: xarray.Dataset, name: str) -> str:
-        edge = " (a bound)" if data[f"{name}_at_edge"].item() else ""
-        value, sem = data[name].item(), data[f"{name}_sem"].item()
-        return exponent_plus_minus(value, np.nan if edge else sem) + edge if math.isfinite(value) else "-"
-
-    columns = [("network", [label for label, _ in networks])]
-    for name, heading in (("t_star", "T* ±\n(fluct.)"), ("t_star_derivative", "T* ±\n(dU/dT)")):
-        columns.append((heading, [peak(data, name) for _, data in networks]))
+    """T* of several networks, and the lowest validation error among their temperatures in equilibrium."""
+    columns = [("network", [label for label, _ in networks]), ("T* ±", [_t_star_cell(data) for _, data in networks])]
     if all("val_error" in data for _, data in networks):
-        best = [int(np.nanargmin(data["val_error"].values[:, 0])) for _, data in networks]
-        columns.append(
-            (
-                "lowest\nval error ±",
-                [plus_minus(*data["val_error"].values[k]) for k, (_, data) in zip(best, networks, strict=True)],
-            )
-        )
-        columns.append(
-            (
-                "at T",
-                [exponent_form(data["temperature"].values[k]) for k, (_, data) in zip(best, networks, strict=True)],
-            )
-        )
+        lowest = [_lowest(data) for _, data in networks]
+        columns.append(("lowest\nval error ±", [error for error, _ in lowest]))
+        columns.append(("at T", [temperature for _, temperature in lowest]))
     return table_of(columns)
+
+
+def _t_star_cell(data: xarray.Dataset) -> str:
+    if data["no_t_star"].item():
+        return "no T*"
+    return exponent_plus_minus(data["t_star"].item(), data["t_star_sem"].item())
+
+
+def _lowest(data: xarray.Dataset) -> tuple[str, str]:
+    """Lowest validation error and its temperature, as text."""
+    means = np.where(data["not_in_equilibrium"].values == "", data["val_error"].values[:, 0], np.nan)
+    if not np.isfinite(means).any():
+        return "none in equilibrium", "-"
+    k = int(np.nanargmin(means))
+    return plus_minus(*data["val_error"].values[k]), exponent_form(data["temperature"].values[k])
 
 
 def _variables(data: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
@@ -123,7 +124,10 @@ def _variables(data: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
 
 
 def write_csv(data: xarray.Dataset, path: Path) -> None:
-    """One row per temperature, every variable with its unit in the header; an empty cell is unknown."""
+    """One row per temperature, every variable with its unit in the header; an empty cell is unknown.
+
+    not_in_equilibrium: why a temperature has no errors.
+    """
     header, columns = [], []
 
     def add(name: str, unit: str, values: np.ndarray) -> None:
@@ -138,6 +142,7 @@ def write_csv(data: xarray.Dataset, path: Path) -> None:
             add(f"{name}_sem", unit, variable.values[:, 1])
         elif variable.dims == ("temperature",):
             add(name, unit, variable.values)
+    add("not_in_equilibrium", "", data["not_in_equilibrium"].values)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -154,9 +159,13 @@ def write_long_csv(data: xarray.Dataset, path: Path) -> None:
 def to_json(data: xarray.Dataset) -> dict[str, Any]:
     """Plain lists and numbers: {"temperature": [...], "energy": {"mean": [...], "sem": [...]}, ..., "t_star": x}.
 
-    Unknown values are None, so that the result is strict JSON.
+    Unknown values are None, so that the result is strict JSON: "not_in_equilibrium" says why a temperature has no "sem"
+    (an empty text where it has), "no_t_star" why "t_star" is none.
     """
-    tree: dict[str, Any] = {"temperature": data["temperature"].values.tolist()}
+    tree: dict[str, Any] = {
+        "temperature": data["temperature"].values.tolist(),
+        "not_in_equilibrium": data["not_in_equilibrium"].values.tolist(),
+    }
     for name, variable in _variables(data):
         values = none_for_nan(variable.values.T.tolist())
         tree[name] = dict(zip(("mean", "sem"), values, strict=True)) if "statistic" in variable.dims else values

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from analysis.chains import effective_samples, whole_chains
+from analysis.chains import SAMPLES_PER_FREEDOM, effective_samples, t_factor, whole_chains
+from analysis.equilibrium import only_sound_errors
 from analysis.significance import normal_deviate
 from protmpi.errors import ProtmpiError
 
@@ -118,8 +119,9 @@ def acceptance(swaps: Sweeps) -> tuple[np.ndarray, np.ndarray]:
             sems.append(np.nan)
             continue
         swapped = (series.sum() + 0.5) / (series.size + 1.0)
-        samples = np.fmin(effective_samples(series), series.size)
-        sems.append(math.sqrt(swapped * (1.0 - swapped) / samples) / tried.max())
+        samples = float(np.fmin(effective_samples(series), series.size))
+        factor = t_factor(samples / SAMPLES_PER_FREEDOM)
+        sems.append(factor * math.sqrt(swapped * (1.0 - swapped) / samples) / tried.max())
     return by_ladder, np.stack([mean, sems], axis=1)
 
 
@@ -230,6 +232,8 @@ def tempering(run: Run) -> xarray.Dataset:
     deviation = np.where(swaps.tried > 0, swaps.accepted, 0.0) - p
     scheme, top = str(exchange_config(run)["scheme"]), run.temperature.size - 1
     by_ladder, pooled = acceptance(swaps)
+    unsound = np.array([stretch.reason != "" for stretch in run.stretches])
+    pooled[unsound[:-1] | unsound[1:], 1] = np.nan
     trips, count = round_trips(slots, top).sum(axis=1), swaps.tried.shape[1]
     rate = round_trip_rate(pooled[:, 0], scheme)
     span = (slots.shape[-1] - 1) * run.store.schema.record_every
@@ -237,7 +241,7 @@ def tempering(run: Run) -> xarray.Dataset:
     first = run.store.first_measured["draw"]
     energy = np.nanmean(run.by_temperature("energy")[:, :, first:], axis=(0, 2))
     unit, total = run.observables["energy"].unit, barrier(pooled[:, 0])
-    return xarray.Dataset(
+    data = xarray.Dataset(
         {
             "acceptance": (("pair", "statistic"), pooled),
             "acceptance_by_ladder": (("ladder", "pair"), by_ladder),
@@ -258,3 +262,4 @@ def tempering(run: Run) -> xarray.Dataset:
         coords={"temperature": ("slot", run.temperature, {"unit": unit}), "statistic": ["mean", "sem"]},
         attrs={"scheme": scheme, "sweeps": count, "store": str(run.store.path)},
     )
+    return only_sound_errors(run, data)

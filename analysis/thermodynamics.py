@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from analysis.chains import Estimate, effective_samples, equilibration, estimate, r_hat, whole_chains
+from analysis.cells import exponent_form, exponent_plus_minus
+from analysis.chains import Estimate, estimate, r_hat
+from analysis.equilibrium import counted, observable_means, only_sound_errors
+from analysis.significance import DIFFERENT, Mean
 
 if TYPE_CHECKING:
     import xarray
@@ -17,74 +20,16 @@ if TYPE_CHECKING:
     from analysis.run import Run
 
 RESAMPLES = 2_000
-"""Curves drawn for the error of T*: its standard deviation is then known to 2 %."""
-
-
-class Stretch(NamedTuple):
-    """The part of the chains at one temperature that counts."""
-
-    energies: np.ndarray
-    """(chain, draw), in equilibrium, none missing."""
-    samples: float
-    """Effective samples of these energies."""
-    missing: int
-    """Measured draws that do not count because their chain has missing ones."""
-    discarded: int
-    """Draws per chain between the burn-in and equilibrium."""
-    step: int
-    """First step that counts."""
+"""Curves drawn for the error of a maximum: its standard deviation is then known to 2 %."""
 
 
 class Peak(NamedTuple):
-    """Temperature of the maximum of a heat capacity curve."""
+    """T*, where the heat capacity is largest, with its error; NaN with a reason where it cannot be told."""
 
     temperature: float
     sem: float
-    at_edge: bool
-    """The largest value is at an end of the ladder: the maximum may lie beyond it."""
-
-
-def equilibrium(run: Run) -> list[Stretch]:
-    """For each temperature the energies that count: after the burn-in, after equilibration, whole chains only.
-
-    Walkers that jump alone have come to equilibrium as a whole, or not, whatever temperature they are at.
-    """
-    first = run.store.first_measured["draw"]
-    steps = run.steps("draw")
-    of_walkers = equilibration(whole_chains(run.store.read("energy")[:, first:])) if run.alone else 0
-    walkers = np.sum(run.walker_at[:, :, first:] >= 0, axis=(0, 2))
-    series, stretches = run.by_temperature("energy")[:, :, first:], []
-    for slot, present in enumerate(walkers):
-        measured = series[:, slot]
-        whole = run.chains(measured)
-        discarded = of_walkers if run.alone else equilibration(whole)
-        step = int(steps[first + discarded])
-        energies = run.chains(measured[:, discarded:])
-        missing = int(present) - whole.size
-        most = run.most_samples(measured[:, discarded:], slot, first + discarded, "draw")
-        samples = float(np.minimum(effective_samples(energies), most))
-        stretches.append(Stretch(energies, samples, missing, discarded, step))
-    return stretches
-
-
-def observable_means(run: Run, name: str, stretches: list[Stretch]) -> np.ndarray:
-    """Mean and standard error of an observable over the stretch of each temperature, (temperature, statistic)."""
-    series, found = run.by_temperature(name), []
-    for slot, stretch in enumerate(stretches):
-        chains, most = counted(run, name, series, slot, stretch)
-        found.append(estimate(chains, stretch.samples, most))
-    return np.array(found)
-
-
-def counted(run: Run, name: str, series: np.ndarray, slot: int, stretch: Stretch) -> tuple[np.ndarray, float]:
-    """Chains (chain, row) of an observable, `series` (replica, slot, row), over the stretch of a temperature.
-
-    Also as how many independent rows they may count, see `Run.most_samples`.
-    """
-    axis = run.observables[name].axis
-    first = int(np.searchsorted(run.steps(axis), stretch.step))
-    rows = series[:, slot, first:]
-    return run.chains(rows), run.most_samples(rows, slot, first, axis)
+    reason: str
+    """Why there is no T*, empty where there is one."""
 
 
 def norm_drift(run: Run) -> np.ndarray:
@@ -94,16 +39,32 @@ def norm_drift(run: Run) -> np.ndarray:
     return np.asarray(np.fmax.reduce(drift, axis=(0, 2)))  # fmax passes over missing draws
 
 
-def heat_capacity(energies: np.ndarray, temperature: float) -> Estimate:
-    """C = var(U) / T² from the energies (chain, draw) at one temperature.
+def heat_capacity(energies: np.ndarray, temperature: float, walkers: np.ndarray | None = None) -> Estimate:
+    """C = var(U) / T² from the energies (chain, draw) at one temperature; `walkers` as in `chains.estimate`.
 
     The error is that of the mean of (U - <U>)² as a correlated series of its own (delta method). The bias of the
     variance, -1/(effective samples), is small beside the error, sqrt(2/(effective samples)) for a Gaussian.
     """
     if energies.size < 2:  # no spread to tell
         return Estimate(np.nan, np.nan)
-    variance = estimate((energies - energies.mean()) ** 2)
+    variance = estimate((energies - energies.mean()) ** 2, walkers=walkers)
     return Estimate(variance.mean / temperature**2, variance.sem / temperature**2)
+
+
+def mean_at(run: Run, name: str, rows: np.ndarray, slot: int) -> Mean:
+    """Mean of an observable, or var(U)/T² for "heat_capacity", with what a test of it needs: an error within chains.
+
+    `rows` (replica, slot, row) are those of the observable. Without an error where the temperature is not in
+    equilibrium.
+    """
+    stretch = run.stretches[slot]
+    if name == "heat_capacity":
+        deviations = stretch.energies - stretch.energies.mean() if stretch.energies.size else stretch.energies
+        found = Mean.of((deviations / run.temperature[slot]) ** 2)
+    else:
+        chains, _, most = counted(run, name, rows, slot)
+        found = Mean.of(chains, stretch.samples).at_most(most)
+    return Mean(found.value, np.nan, found.samples) if stretch.reason else found
 
 
 def heat_capacity_derivative(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
@@ -111,7 +72,8 @@ def heat_capacity_derivative(temperature: np.ndarray, energy: np.ndarray) -> np.
 
     Slope of the parabola in T through three neighbours (`numpy.gradient`; the same parabola one-sided at the ends,
     a straight line for two temperatures): exact while <U> is quadratic in T. It is linear in <U>, so the errors of
-    the energies propagate exactly; they count as independent between temperatures. Missing energies are skipped.
+    the energies propagate exactly; they count as independent between temperatures. Missing energies are skipped; an
+    energy without an error leaves none to the slopes it is part of.
     """
     result = np.full((temperature.size, 2), np.nan)
     known = np.flatnonzero(np.isfinite(energy[:, 0]))
@@ -120,7 +82,7 @@ def heat_capacity_derivative(temperature: np.ndarray, energy: np.ndarray) -> np.
         slope = np.asarray(np.gradient(np.eye(known.size), temperature[known], axis=0, edge_order=degree))
         mean, sem = energy[known].T
         result[known, 0] = slope @ mean
-        result[known, 1] = np.sqrt(slope**2 @ sem**2)
+        result[known, 1] = np.sqrt(np.sum(np.where(slope == 0.0, 0.0, slope * sem) ** 2, axis=1))
     return result
 
 
@@ -143,39 +105,53 @@ def locate_peaks(temperature: np.ndarray, curves: np.ndarray) -> np.ndarray:
     return located
 
 
-def t_star(temperature: np.ndarray, capacity: np.ndarray, seed: int = 0) -> Peak:
-    """T*, where a heat capacity (temperature, statistic) is largest, with a bootstrap error.
+def maximum(name: str, temperature: np.ndarray, capacity: np.ndarray, seed: int = 0) -> Peak:
+    """Where the estimate `name` of the heat capacity (temperature, statistic) has its maximum, if it shows one.
 
-    The error is the standard deviation of T* over curves drawn from N(mean, sem²) at every temperature (parametric
-    bootstrap; `sem` already knows the autocorrelation). It does not know how coarse the ladder is.
-    NaN with fewer than three temperatures.
+    Only temperatures with an error count, which are those in equilibrium. The largest value must lie between two
+    neighbours of the ladder that count, and above the first and the last by more than `DIFFERENT` errors: of a flat
+    curve, or one that rises to an end, some value is the largest too. The error is the standard deviation over curves
+    drawn from N(mean, sem²) at every temperature (parametric bootstrap), or half of the wider interval beside the
+    largest value if that is more: no curve is known better than its ladder is fine.
     """
-    known = np.isfinite(capacity[:, 0])
-    if known.sum() < 3:
-        return Peak(np.nan, np.nan, False)
-    temperature, (mean, sem) = temperature[known], capacity[known].T
-    top = locate_peaks(temperature, mean[np.newaxis])[0]
-    error = np.nan
-    if np.isfinite(sem).all():
-        curves = mean + sem * np.random.default_rng(seed).standard_normal((RESAMPLES, mean.size))
-        error = locate_peaks(temperature, curves).std(ddof=1)
-    return Peak(float(top), float(error), bool(np.argmax(mean) in (0, mean.size - 1)))
+    known = np.flatnonzero(np.isfinite(capacity[:, 1]))
+    if known.size < 3:
+        return Peak(np.nan, np.nan, f"{name} has an error at fewer than three temperatures ({known.size})")
+    mean, sem = capacity[known].T
+    top = int(np.argmax(mean))
+    at = f"{name} is largest at T = {exponent_form(temperature[known[top]])}"
+    if top in (0, known.size - 1):
+        return Peak(np.nan, np.nan, f"{at}, an end of the temperatures in equilibrium")
+    beside = temperature[known[top - 1 : top + 2]]
+    if known[top + 1] - known[top - 1] > 2:
+        return Peak(np.nan, np.nan, f"{at}, beside a temperature that is not in equilibrium")
+    if any(mean[top] - mean[end] <= DIFFERENT * np.hypot(sem[top], sem[end]) for end in (0, -1)):
+        return Peak(np.nan, np.nan, f"{at}, not above both ends of equilibrium by {DIFFERENT:g} errors")
+    curves = np.vstack([mean, mean + sem * np.random.default_rng(seed).standard_normal((RESAMPLES, mean.size))])
+    located = locate_peaks(temperature[known], curves)
+    return Peak(float(located[0]), float(max(located[1:].std(ddof=1), np.diff(beside).max() / 2.0)), "")
 
 
-def reference_temperature(data: xarray.Dataset) -> tuple[float, float, str]:
-    """T*, its standard error and where it comes from, to scale temperatures with.
+def t_star(temperature: np.ndarray, fluctuation: np.ndarray, slope: np.ndarray) -> Peak:
+    """T*: the maximum that both estimates of the heat capacity (temperature, statistic) show, var(U)/T² and d<U>/dT.
 
-    The maximum of var(U)/T² where it lies inside the ladder, else that of d<U>/dT if it does; NaN where neither does.
+    Their geometric mean, with the larger of both errors, where they agree within these. A chain out of equilibrium
+    moves the two apart: its drift widens var(U), not the slope.
     """
-    for name, source in (("t_star", "var(U)/T²"), ("t_star_derivative", "d⟨U⟩/dT")):
-        if np.isfinite(data[name].item()) and not data[f"{name}_at_edge"].item():
-            return data[name].item(), data[f"{name}_sem"].item(), source
-    return np.nan, np.nan, "no maximum inside the ladder"
+    peaks = [maximum("var(U)/T²", temperature, fluctuation), maximum("d<U>/dT", temperature, slope)]
+    for peak in peaks:
+        if peak.reason:
+            return peak
+    first, second = peaks
+    if abs(first.temperature - second.temperature) > first.sem + second.sem:
+        where = " and ".join(exponent_plus_minus(peak.temperature, peak.sem) for peak in peaks)
+        return Peak(np.nan, np.nan, f"the maxima of var(U)/T² and d<U>/dT, {where}, do not agree")
+    return Peak(float(np.sqrt(first.temperature * second.temperature)), max(first.sem, second.sem), "")
 
 
 def shown_slot(data: xarray.Dataset) -> int:
     """Temperature whose distributions are drawn: the one next to T*, without T* the one in the middle."""
-    scale = reference_temperature(data)[0]
+    scale = data["t_star"].item()
     if np.isnan(scale):
         return (data.sizes["temperature"] - 1) // 2
     return int(np.argmin(np.abs(np.log(data["temperature"].values / scale))))
@@ -186,11 +162,11 @@ def thermodynamics(run: Run) -> xarray.Dataset:
 
     Draws of the burn-in are left out (`Store.first_measured`), then, temperature by temperature, chains with missing
     draws (`chains.whole_chains`) and draws before the energy is in equilibrium (`chains.equilibration`).
-    The error of a mean is standard deviation / sqrt(effective samples) over all replicas together
-    (`chains.effective_samples`): with several replicas the spread between them enters, one replica has only its own
-    autocorrelation to tell. Where temperatures are exchanged, a chain is the series at one temperature, whichever
-    walker is there, and what a walker keeps from one visit to the next shows between walkers
-    (`chains.samples_of_walkers`); where walkers jump alone, a chain is the visits of all of them one after the other
+    The error of a mean (statistic "sem") is half of the interval that holds it with 68.27 %: one standard error times
+    Student's t, within chains or between walkers, whichever is larger (`analysis.chains`). There is none (NaN) at a
+    temperature that is not in equilibrium (`analysis.equilibrium`). Where temperatures are exchanged, a chain is the
+    series at one temperature, whichever walker is there, and what a walker keeps from one visit to the next shows
+    between walkers; where walkers jump alone, a chain is the visits of all of them one after the other
     (`chains.visits`).
 
     Dataset over (temperature,) or (temperature, statistic = mean, sem), units in the attributes:
@@ -198,8 +174,8 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     energy, train_error, ...   mean of every observable of the store, under its own name
     heat_capacity              var(U)/T²
     heat_capacity_derivative   d<U>/dT on the same temperatures
-    t_star, t_star_sem         maximum of heat_capacity; t_star_at_edge: at an end of the ladder, so only a bound
-    t_star_derivative, ...     the same for heat_capacity_derivative
+    t_star, t_star_sem         maximum of both; no_t_star: why there is none, else empty
+    not_in_equilibrium         coordinate of the temperature: why it is not, else empty
     norm2_drift                max | |w|²/Q - 1 | over all committed draws
     effective_samples, r_hat   of the energy
     draws, missing             draws used, all chains together; draws lost to chains with missing ones
@@ -221,15 +197,16 @@ def thermodynamics(run: Run) -> xarray.Dataset:
         data[name] = (dims, np.asarray(values), {"unit": unit, "long_name": meaning})
 
     for name, variable in run.observables.items():
-        add(name, observable_means(run, name, stretches), variable.unit, variable.meaning)
-    capacity = np.array([heat_capacity(s.energies, t) for s, t in zip(stretches, temperature, strict=True)])
-    derivative = heat_capacity_derivative(temperature, data["energy"].values)
-    for suffix, curve, meaning in (("", capacity, "var(U)/T²"), ("_derivative", derivative, "d<U>/dT")):
-        peak = t_star(temperature, curve)
-        add(f"heat_capacity{suffix}", curve, "k_B", f"heat capacity {meaning}")
-        add(f"t_star{suffix}", peak.temperature, unit, f"temperature of the maximum of {meaning}")
-        add(f"t_star{suffix}_sem", peak.sem, unit, "its standard error")
-        add(f"t_star{suffix}_at_edge", peak.at_edge, "", "the maximum is at an end of the ladder: only a bound")
+        add(name, observable_means(run, name), variable.unit, variable.meaning)
+    capacity = [heat_capacity(s.energies, t, s.walkers) for s, t in zip(stretches, temperature, strict=True)]
+    add("heat_capacity", capacity, "k_B", "heat capacity var(U)/T²")
+    data = only_sound_errors(run, data)
+    slope = heat_capacity_derivative(temperature, data["energy"].values)
+    add("heat_capacity_derivative", slope, "k_B", "heat capacity d<U>/dT")
+    peak = t_star(temperature, data["heat_capacity"].values, slope)
+    add("t_star", peak.temperature, unit, "temperature of the maximum of var(U)/T² and d<U>/dT")
+    add("t_star_sem", peak.sem, unit, "its error, at least half of the interval of the ladder beside it")
+    add("no_t_star", peak.reason, "", "why there is no T*")
     if "sphere_norm2" in run.store:
         add("norm2_drift", norm_drift(run), "", "max | |w|²/Q - 1 | over all committed draws")
     add("effective_samples", [s.samples for s in stretches], "", "effective samples of the energy")

@@ -11,10 +11,10 @@ import numpy as np
 from analysis import open_run
 from analysis.cells import exponent_form, plus_minus, table_of
 from analysis.chains import MINIMUM_DRAWS
+from analysis.equilibrium_tables import equilibrium_remarks, temperature_column
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
-    from rich.table import Table
 
     from analysis.run import Run
 
@@ -57,21 +57,26 @@ def picture(run: Run) -> Group:
     return Group(head, _table(run) if run.store.draws else "no draw is committed yet")
 
 
-def _table(run: Run) -> Table:
+def _table(run: Run) -> Group:
+    """What is known at each temperature; below, which of them are not in equilibrium."""
+    from rich.console import Group
+
+    below: list[str] = []
     energy, walkers = run.by_temperature("energy"), f"{run.replicas} walkers{'' if run.alone else ' each'}"
+    temperatures = "T", [exponent_form(t) for t in run.temperature]
     columns = [
-        ("T", [exponent_form(t) for t in run.temperature]),
         ("U now", [_last(rows) for rows in np.moveaxis(energy, 1, 0)]),
         (f"U, the whole run ({walkers})", [sparkline(rows) for rows in np.moveaxis(energy, 1, 0)]),
     ]
     if run.store.draws - run.store.first_measured["draw"] >= MINIMUM_DRAWS:
         data = run.thermodynamics()
+        temperatures, below = temperature_column(data), equilibrium_remarks(data)
         columns.append(("⟨U⟩ ±", [plus_minus(*value) for value in data["energy"].values]))
         for name, heading in (("val_error", "val error ±"), ("kinetic_ratio", "T_kin/T ±"), ("acceptance", "accepted")):
             if name in data:
                 columns.append((heading, [plus_minus(*value) for value in data[name].values]))
         columns.append(("ESS", [f"{samples:.0f}" for samples in data["effective_samples"].values]))
-    return table_of(columns)
+    return Group(table_of([temperatures, *columns]), *below)
 
 
 def _last(rows: np.ndarray) -> str:

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.attention import BEST, blocks_text, numbered
-from analysis.cells import exponent_form, plus_minus, table_of
+from analysis.cells import plus_minus, table_of
+from analysis.equilibrium_tables import temperature_column
 from analysis.gains import SIGNIFICANT, deciding, last_block
 from analysis.overlaps import WHOLE
 
 if TYPE_CHECKING:
     import xarray
     from rich.table import Table
-
-
-def _temperatures(data: xarray.Dataset) -> tuple[str, list[str]]:
-    return "T", [exponent_form(t) for t in data["temperature"].values]
 
 
 def _with_errors(values: np.ndarray) -> list[str]:
@@ -28,7 +25,7 @@ def overlaps_table(data: xarray.Dataset) -> Table:
     """Mean overlap of all parameters at each temperature, within and between chains."""
     whole = data["q"].sel(group=WHOLE)
     return table_of([
-        _temperatures(data),
+        temperature_column(data),
         ("q ±\n(one chain)", _with_errors(whole.sel(relation="within").values)),
         ("q ±\n(independent chains)", _with_errors(whole.sel(relation="between").values)),
     ])  # fmt: skip
@@ -36,7 +33,7 @@ def overlaps_table(data: xarray.Dataset) -> Table:
 
 def gains_table(data: xarray.Dataset) -> Table:
     """Elements that remain of every layer norm at each temperature."""
-    columns = [_temperatures(data)]
+    columns = [temperature_column(data)]
     for index, (layer, size) in enumerate(zip(data["layer"].values, data["elements"].values, strict=True)):
         columns.append((f"{layer}\n(of {size})", _with_errors(data["remaining"].values[index])))
     for layer in last_block(data):
@@ -62,7 +59,7 @@ def gains_remarks(data: xarray.Dataset) -> list[str]:
 def contacts_table(data: xarray.Dataset) -> Table:
     """P@L and P'@L of every block and of the best ones at each temperature, and which those are, walker by walker."""
     several = len(numbered(data)) > 1
-    columns = [_temperatures(data)]
+    columns = [temperature_column(data)]
     for block in data["block"].values if several else [BEST]:
         name = ("best\n" if block == BEST else f"block {block}\n") if several else ""
         tolerant = data["tolerant_precision"].sel({"block": block, "tolerance": data.attrs["tolerance"]})
@@ -103,7 +100,8 @@ def contacts_remarks(data: xarray.Dataset) -> list[str]:
 def distance_table(data: xarray.Dataset) -> Table:
     """Width, amplitude and residual of the Gaussian at each temperature."""
     names = {"width": "width s ±", "amplitude": "amplitude a ±", "residual": "rms left over ±"}
-    return table_of([_temperatures(data), *((head, _with_errors(data[name].values)) for name, head in names.items())])
+    columns = [(head, _with_errors(data[name].values)) for name, head in names.items()]
+    return table_of([temperature_column(data), *columns])
 
 
 def distance_remarks(data: xarray.Dataset) -> list[str]:

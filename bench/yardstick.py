@@ -2,8 +2,9 @@
 
     python bench/yardstick.py STORE STORE [observable ...]
 
-Prints a Markdown table: both means with their standard errors, z-score of the difference, difference in per cent. Exits
-with 1 when a z-score is beyond 4. The heat capacity var(U)/T² stands for the variance of U.
+Prints a Markdown table: both means with their errors, z-score of the difference, difference in per cent. Where a run is
+not in equilibrium there is neither error nor z-score. Exits with 1 when a z-score is beyond 4, or none is known. The
+heat capacity var(U)/T² stands for the variance of U.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis import open_run
-from analysis.cells import exponent_form, plus_minus
+from analysis.cells import exponent_form, number_or_dash, plus_minus
 from protmpi.errors import StoreError
 
 OBSERVABLES = ("energy", "heat_capacity", "train_error", "val_error")
@@ -33,16 +34,18 @@ def main() -> None:
         raise StoreError(f"{asked.stores[0]} and {asked.stores[1]}: the temperatures differ")
     kinds = [run.store.config["sampler"]["kind"] for run in runs]
     print(f"| T | observable | {kinds[0]} | {kinds[1]} | z | difference | ESS |\n|---|---|---|---|---|---|---|")
-    worst = 0.0
+    scores = []
     for slot, temperature in enumerate(first["temperature"].values):
         ess = " / ".join(f"{data['effective_samples'].values[slot]:.0f}" for data in (first, second))
         for name in asked.observables:
             (a, da), (b, db) = first[name].values[slot], second[name].values[slot]
             z = (a - b) / np.hypot(da, db)
-            worst = max(worst, abs(z))
-            print(f"| {exponent_form(temperature)} | {name} | {plus_minus(a, da)} | {plus_minus(b, db)} | {z:+.1f} "
+            scores.append(abs(z))
+            deviation = number_or_dash(z, "+.1f")
+            print(f"| {exponent_form(temperature)} | {name} | {plus_minus(a, da)} | {plus_minus(b, db)} | {deviation} "
                   f"| {100 * (a / b - 1):+.2f} % | {ess} |")  # fmt: skip
-    sys.exit(int(not worst <= LIMIT))
+    known = [z for z in scores if np.isfinite(z)]
+    sys.exit(int(not known or max(known) > LIMIT))
 
 
 if __name__ == "__main__":

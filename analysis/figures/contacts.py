@@ -23,6 +23,7 @@ from analysis.figures.style import (
     STYLE,
     VERMILLION,
     canvas,
+    note_open_symbols,
     points,
     reference_strip,
     temperature_axis,
@@ -144,6 +145,7 @@ def contacts_figure(data: xarray.Dataset) -> Figure:
             axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
         low, high = panels[1, 1].get_ylim()
         panels[1, 1].set_ylim(low, high + 0.35 * (high - low))  # room for the legend
+        note_open_symbols(figure, data)
     return figure
 
 

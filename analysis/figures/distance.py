@@ -13,6 +13,7 @@ from analysis.figures.style import (
     GREY,
     STYLE,
     canvas,
+    note_open_symbols,
     points,
     reference_strip,
     slot_colours,
@@ -49,4 +50,5 @@ def distance_figure(data: xarray.Dataset) -> Figure:
                 reference_strip(axes, [(found, {"color": BLACK, "marker": "o", "ls": "none"})])
             axes.set_ylabel(label)
             temperature_axis(axes, temperature, unit)
+        note_open_symbols(figure, data)
     return figure

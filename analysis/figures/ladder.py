@@ -23,6 +23,7 @@ from analysis.figures.style import (
     VERMILLION,
     canvas,
     letter,
+    note_open_symbols,
     points,
     slot_colours,
     temperature_axis,
@@ -125,6 +126,7 @@ def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
         right.set(ylim=(0, 1), ylabel="acceptance of neighbours")
         letter(right, "b")
         right.legend(loc="best")
+        note_open_symbols(figure, data)
     return figure
 
 
@@ -172,6 +174,7 @@ def visits_figure(run: Run, data: xarray.Dataset) -> Figure:
         right.xaxis.set_major_locator(MaxNLocator(4))
         right.legend(loc="best")
         temperature_bar(figure, right, temperature)
+        note_open_symbols(figure, data)
     return figure
 
 
@@ -210,16 +213,20 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
         panels[0, 1].set_ylim(min(0.0, bottom), top)
         handles: list[Any] = [
             Line2D([], [], color=BLACK, marker="o", ms=2.5, label="temperatures of the run, curve between them"),
-            Patch(color=BLUE, alpha=0.3, lw=0, label="± one standard error"),
+            Patch(color=BLUE, alpha=0.3, lw=0, label="± of 68 %"),
         ]
         if "integration" in data["method"].values:
             handles.append(Patch(color=ORANGE, alpha=0.15, lw=0, label="integrated: too few draws in common for MBAR"))
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
+        note_open_symbols(figure, data)
     return figure
 
 
 def _band(axes: Axes, x: np.ndarray, values: np.ndarray, every: int) -> None:
-    """A curve with its standard error as a band, and a dot at every temperature of the run."""
+    """A curve with its error as a band, and a dot at every temperature of the run, open where there is no error."""
     mean, error = values.T
     axes.fill_between(x, mean - error, mean + error, color=BLUE, alpha=0.3, lw=0)
-    axes.plot(x, mean, color=BLACK, lw=0.9, marker="o", ms=2.5, markevery=every)
+    axes.plot(x, mean, color=BLACK, lw=0.9)
+    for sound, fill in ((np.isfinite(error), BLACK), (np.isnan(error), "white")):
+        at = np.flatnonzero(sound[::every]) * every
+        axes.plot(x[at], mean[at], color=BLACK, mfc=fill, marker="o", ms=2.5, ls="none")

@@ -1,4 +1,7 @@
-"""Several networks in one figure, against T/T*: energies, errors and contact precision, ES and OT points beside."""
+"""Several networks in one figure: energies, errors and contact precision, ES and OT points beside.
+
+Against T/T* where every network has a T*, else against T: one scale for all curves.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,11 @@ from analysis.figures.style import (
     STYLE,
     VERMILLION,
     canvas,
+    note_open_symbols,
     points,
     reference_strip,
+    temperature_axis,
 )
-from analysis.thermodynamics import reference_temperature
 
 if TYPE_CHECKING:
     import xarray
@@ -56,10 +60,10 @@ def style_of(index: int) -> dict[str, Any]:
 
 
 def thermodynamics_figure(networks: Sequence[Network]) -> Figure:
-    """Mean loss, specific heat, validation and test error against T/T*, a colour for each network (figure 3)."""
+    """Mean loss, specific heat, validation and test error a colour for each network (figure 3)."""
     panels_of: list[tuple[str, Series]] = [
         ("mean loss ⟨U⟩ (nats)", lambda n: (n.data["energy"].values, n.run.references("energy"))),
-        ("specific heat C/P ($k_\\mathrm{B}$)", _specific_heat),
+        ("specific heat (d⟨U⟩/dT)/P ($k_\\mathrm{B}$)", _specific_heat),
         ("validation error", lambda n: _observable(n, "val_error")),
         ("test error", lambda n: _observable(n, "test_error")),
     ]
@@ -88,8 +92,7 @@ def _observable(network: Network, name: str) -> tuple[np.ndarray, dict[str, np.n
 
 def _specific_heat(network: Network) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     parameters = sum(int(np.prod(entry["shape"])) for entry in network.run.store.attributes["parameter_layout"])
-    name = "heat_capacity_derivative" if reference_temperature(network.data)[2] == "d⟨U⟩/dT" else "heat_capacity"
-    return network.data[name].values / parameters, {}
+    return network.data["heat_capacity_derivative"].values / parameters, {}
 
 
 def _precision(network: Network, name: str, at: dict[str, Any]) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
@@ -103,7 +106,8 @@ def _precision(network: Network, name: str, at: dict[str, Any]) -> tuple[np.ndar
 def _figure(
     networks: Sequence[Network], panels_of: list[tuple[str, Series]], height: float, rows: int, columns: int
 ) -> Figure:
-    """Panels against T/T*, one legend for all; a network whose T* is unknown is drawn against T over its middle T."""
+    """Panels with one legend for all."""
+    scaled = all(np.isfinite(network.data["t_star"].item()) for network in networks)
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(height, rows, columns)
         for axes, (label, series_of) in zip(panels.flat, panels_of, strict=True):
@@ -112,30 +116,27 @@ def _figure(
                 found = series_of(network)
                 if found is None:
                     continue
-                x, label_of = _scaled(network)
-                points(axes, x, found[0], **style_of(index), label=label_of)
+                x = network.data["temperature"].values / (network.data["t_star"].item() if scaled else 1.0)
+                points(axes, x, found[0], **style_of(index), label=network.label)
                 strips.append((found[1], {**style_of(index), "ls": "none"}))
             reference_strip(axes, strips)
-            _scaled_axis(axes, label)
+            axes.set_ylabel(label)
+            _temperature_scale(axes, networks, scaled)
         handles: dict[str, Any] = {}
         for axes in panels.flat:
             for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
                 handles.setdefault(name, handle)
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3)
+        note_open_symbols(figure, *(network.data for network in networks))
     return figure
 
 
-def _scaled(network: Network) -> tuple[np.ndarray, str]:
-    """T/T* and a label; T over the geometric mean of the ladder where T* is unknown."""
-    temperature = network.data["temperature"].values
-    scale = reference_temperature(network.data)[0]
-    if np.isnan(scale):
-        return temperature / np.exp(np.log(temperature).mean()), f"{network.label} (T* unknown: middle of the ladder)"
-    return temperature / scale, network.label
-
-
-def _scaled_axis(axes: Axes, label: str) -> None:
-    axes.set(xscale="log", xlabel="temperature T/T*", ylabel=label)
+def _temperature_scale(axes: Axes, networks: Sequence[Network], scaled: bool) -> None:
+    if not scaled:
+        temperature = np.concatenate([network.data["temperature"].values for network in networks])
+        temperature_axis(axes, np.sort(temperature), networks[0].data["temperature"].attrs["unit"])
+        return
+    axes.set(xscale="log", xlabel="temperature T/T*")
     axes.axvline(1.0, color=GREY, lw=0.6, ls="--", zorder=0)
     low, high = axes.get_xlim()
     middle = np.sqrt(low * high)

@@ -19,6 +19,7 @@ from analysis.figures.style import (
     STYLE,
     VERMILLION,
     canvas,
+    note_open_symbols,
     points,
     reference_strip,
     temperature_axis,
@@ -64,11 +65,12 @@ def temperature_figure(data: xarray.Dataset) -> Figure:
         panels[0, 0].set_ylabel("precision, single sequences")
         panels[1, 0].set_ylabel(f"precision, scores of {count} sequences\naveraged")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=6)
+        note_open_symbols(figure, data)
     return figure
 
 
 def dimension_figure(networks: Sequence[xarray.Dataset]) -> Figure:
-    """Precision against embedding dimension: at the best temperature of each method, and of the ES weights (open)."""
+    """Precision against embedding dimension: at the best temperature of each method, and of ES weights (crosses)."""
     criteria = networks[0]["criterion"].values
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(0.36, 1, len(criteria))
@@ -85,7 +87,7 @@ def dimension_figure(networks: Sequence[xarray.Dataset]) -> Figure:
                 if trained:
                     values = [each["reference_precision"].sel(weights="ES", **at).values for each in trained]
                     spread = np.array([(v.mean(), v.std(ddof=1) if v.size > 1 else np.nan) for v in values])
-                    points(axes, 1.03 * _dimensions(trained), spread, **style, mfc="white", label=f"{method}, ES")
+                    points(axes, 1.03 * _dimensions(trained), spread, **{**style, "marker": "x"}, label=f"{method}, ES")
             _chance(axes, networks[0]["chance"].sel(criterion=criterion).item())
             ticks = np.unique(_dimensions(networks)).astype(int).tolist()
             axes.set(xscale="log", xlabel="embedding dimension d", title=str(criterion))
@@ -94,6 +96,7 @@ def dimension_figure(networks: Sequence[xarray.Dataset]) -> Figure:
             axes.minorticks_off()
         panels[0, 0].set_ylabel("precision, single sequences")
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=5)
+        note_open_symbols(figure, *(each for each in networks if each.sizes["temperature"]))
     return figure
 
 

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     STYLE,
     VERMILLION,
     canvas,
+    note_open_symbols,
     points,
     reference_strip,
     slot_colours,
@@ -55,7 +56,7 @@ def profiles_figure(data: xarray.Dataset) -> Figure:
             ):
                 for head in heads:
                     points(
-                        axes, temperature, of_block[name].sel(head=head).values, color=GREY, lw=0.6, ms=2, marker="."
+                        axes, temperature, of_block[name].sel(head=head).values, color=GREY, lw=0.6, ms=2, marker="o"
                     )
                 points(axes, temperature, layer[name].values, color=BLACK, marker="o")
                 found = {label: layer[f"reference_{name}"].sel(weights=label).values
@@ -72,12 +73,13 @@ def profiles_figure(data: xarray.Dataset) -> Figure:
         figure.legend(
             handles=[
                 Line2D([], [], color=BLACK, marker="o", label="mean over heads"),
-                Line2D([], [], color=GREY, marker=".", label="each head"),
+                Line2D([], [], color=GREY, marker="o", ms=2, label="each head"),
                 Line2D([], [], color=BLACK, ls="--", lw=0.8, label="ES weights (left)"),
             ],
             loc="outside upper center",
             ncols=3,
         )
+        note_open_symbols(figure, data)
     return figure
 
 
@@ -113,4 +115,5 @@ def residues_figure(data: xarray.Dataset, slot: int) -> Figure:
         panels[0, 1].set_yscale("log")
         panels[0, 1].set_ylim(top=4.0 * panels[0, 1].get_ylim()[1])  # room for the legend
         panels[0, 1].legend(ncols=2, loc="upper right")
+        note_open_symbols(figure, data)
     return figure

@@ -1,4 +1,5 @@
-"""Figures fit for a paper: colour-blind safe (Okabe and Ito), units on every axis, error bars of one standard error."""
+"""Figures fit for a paper: colour-blind safe (Okabe and Ito), units on every axis, error bars that hold the
+mean with 68 % (`analysis.chains`), open symbols without one where it is not in equilibrium."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from analysis.cells import exponent_form
@@ -125,10 +127,27 @@ def clear(axes: Axes) -> None:
 
 
 def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
-    """A curve through means with their standard errors, `values` (x, statistic); unknown ones are left out."""
+    """A curve through means with their errors, `values` (x, statistic); open symbols where there is no error.
+
+    Unknown means are left out.
+    """
     mean, sem = values.T
-    known = np.isfinite(mean)
-    axes.errorbar(x[known], mean[known], np.nan_to_num(sem[known]), **style)
+    known, sound = np.isfinite(mean), np.isfinite(mean) & np.isfinite(sem)
+    line = {key: value for key, value in style.items() if key in ("color", "ls", "lw", "zorder", "alpha")}
+    symbol = {key: value for key, value in style.items() if key not in ("ls", "label")} | {"ls": "none"}
+    axes.plot(x[known], mean[known], **line)
+    above = {"zorder": symbol.get("zorder", 2) + 0.5}  # not hidden by another curve
+    axes.plot(x[known & ~sound], mean[known & ~sound], mfc="white", **symbol | above)
+    axes.errorbar(x[sound], mean[sound], sem[sound], **symbol)
+    if "label" in style:
+        axes.plot([], [], **style)
+
+
+def note_open_symbols(figure: Figure, *datasets: xarray.Dataset) -> None:
+    """Say what open symbols are, where some of the data are not in equilibrium."""
+    if any((data["not_in_equilibrium"] != "").any() for data in datasets):
+        symbol = Line2D([], [], color=BLACK, marker="o", mfc="white", ls="none", label="not in equilibrium: no error")
+        figure.legend(handles=[symbol], loc="outside lower right")
 
 
 def reference_strip(axes: Axes, series: list[tuple[dict[str, np.ndarray], dict[str, Any]]]) -> None:

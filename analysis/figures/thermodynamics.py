@@ -21,6 +21,7 @@ from analysis.figures.style import (
     TWO_COLUMNS,
     VERMILLION,
     letter,
+    note_open_symbols,
     points,
     reference_strip,
     slot_colours,
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 ENERGY_CURVE: dict[str, dict[str, Any]] = {"energy": {"color": BLACK, "marker": "o"}}
 ERROR_CURVES: dict[str, dict[str, Any]] = {
     "train_error": {"color": BLACK, "marker": "o", "label": "training"},
-    # wide and open, because validation and test errors often coincide
-    "val_error": {"color": BLUE, "marker": "s", "ms": 6, "mfc": "none", "label": "validation"},
+    # wide, because validation and test errors often coincide
+    "val_error": {"color": BLUE, "marker": "s", "ms": 5.5, "label": "validation"},
     "test_error": {"color": VERMILLION, "marker": "^", "label": "test"},
 }
 """Observable -> how its curve is drawn."""
@@ -57,6 +58,7 @@ def thermodynamics_figure(run: Run, data: xarray.Dataset) -> Figure:
         _heat_capacity_panel(panels[0, 1], data)
         _error_panel(panels[1, 0], run, data)
         _thermostat_panel(panels[1, 1], data)
+        note_open_symbols(figure, data)
     return figure
 
 
@@ -81,10 +83,9 @@ def _heat_capacity_panel(axes: Axes, data: xarray.Dataset) -> None:
     if data.sizes["temperature"] > 1:
         _curve(axes, data, "heat_capacity_derivative", color=ORANGE, marker="s", label="d⟨U⟩/dT", zorder=1)
     peak, error = data["t_star"].item(), data["t_star_sem"].item()
-    if np.isfinite(peak) and not data["t_star_at_edge"].item():
+    if np.isfinite(peak):
         axes.axvline(peak, color=GREY, lw=0.8, ls="--", zorder=0, label=f"T* = {exponent_plus_minus(peak, error)}")
-        if np.isfinite(error):
-            axes.axvspan(max(peak - error, 0.0), peak + error, color=GREY, alpha=0.2, lw=0, zorder=0)
+        axes.axvspan(max(peak - error, 0.0), peak + error, color=GREY, alpha=0.2, lw=0, zorder=0)
     axes.set_ylabel("heat capacity C ($k_\\mathrm{B}$)")
     bottom, top = axes.get_ylim()
     bottom, top = min(0.0, bottom), _cut(axes, data, top)
@@ -151,7 +152,7 @@ def energy_traces_figure(run: Run, data: xarray.Dataset) -> Figure:
         handles = [
             Patch(color=GREY, alpha=0.2, lw=0, label="burn-in"),
             Line2D([], [], color=BLACK, alpha=0.3, label="not counted"),
-            Line2D([], [], color=BLACK, label="in equilibrium"),
+            Line2D([], [], color=BLACK, label="counted"),
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=3)
     return figure

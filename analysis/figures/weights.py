@@ -23,6 +23,7 @@ from analysis.figures.style import (
     VERMILLION,
     canvas,
     clear,
+    note_open_symbols,
     points,
     reference_strip,
     slot_colours,
@@ -70,6 +71,7 @@ def overlaps_figure(data: xarray.Dataset, slot: int) -> Figure:
         lines = [Line2D([], [], color=BLACK), Line2D([], [], color=BLACK, ls="--")]
         panels[1, 2].legend([*lines, *handles], ["pairs of one chain", "pairs of independent chains", *labels],
                             loc="center")  # fmt: skip
+        note_open_symbols(figure, data)
     return figure
 
 
@@ -186,6 +188,7 @@ def gains_figure(data: xarray.Dataset, slot: int) -> Figure:
             axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
             axes.legend(loc="upper left")
         _remaining(panels[0, -1], data)
+        note_open_symbols(figure, data)
     return figure
 
 

@@ -73,6 +73,7 @@ def write_store(
     sampler: dict[str, Any] | None = None,
     layers: dict[str, int] | None = None,
     sphere: bool = True,
+    sphere_norm2: np.ndarray | float = 1785.0,
     tempering: dict[str, Any] | None = None,
     burn_in: int | None = None,
     contacts: np.ndarray | None = None,
@@ -87,13 +88,14 @@ def write_store(
     Observables named test_... and those of SNAPSHOTS are over (walker, snapshot, ...), kinetic_ratio_layer over
     (walker, draw, layer), with `layers` the name and size of each; `pairs` are constants over pairs of points, or
     over what DIMS says. Without `slot` walkers stay at their temperatures. `sampler` and `model` add to these sections
-    of the configuration, `more` has others; `sphere` is whether the norm is held. `tempering` is that section of the
-    configuration, `identity` and `burn_in` (steps) are attributes.
+    of the configuration, `more` has others; `sphere` is whether the norm is held, `sphere_norm2` where (of all, or of
+    each walker). `tempering` is that section of the configuration, `identity` and `burn_in` (steps) are attributes.
     """
     walkers, draws = energy.shape
     if slot is None:
         slot = np.broadcast_to((np.arange(walkers) % temperature.size)[:, None], energy.shape)
-    norm2 = observables.pop("norm2", np.full(energy.shape, 1785.0))
+    of_walker = np.broadcast_to(sphere_norm2, walkers).astype(float)
+    norm2 = observables.pop("norm2", np.broadcast_to(of_walker[:, None], energy.shape).copy())
     rows = {"slot": slot, "energy": energy, "norm2": norm2, "seconds": np.ones_like(energy), **observables}
     units = {"energy": "nats", "norm2": "", "seconds": "s"}
     variables = tuple(
@@ -120,7 +122,7 @@ def write_store(
     constants = [Constant("temperature", ("ladder",), temperature, "temperature of each slot", "nats")]
     if sphere:
         constants.append(
-            Constant("sphere_norm2", ("walker",), np.full(walkers, 1785.0), "squared norm of the sphere", "")
+            Constant("sphere_norm2", ("walker",), of_walker, "squared norm of the sphere", "")
         )
     constants += [
         Constant(name, ("reference", *DIMS.get(name.split("_", 1)[1], ())), v, name, "")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from synthetic import ar1, ar1_error
 
 from analysis.chains import (
     MINIMUM_DRAWS,
+    between_walkers,
     effective_samples,
     equilibration,
     estimate,
     r_hat,
     samples_of_walkers,
     whole_chains,
+    within_chains,
 )
 
 PHI, DRAWS, SERIES = 0.8, 500, 300
@@ -46,7 +49,7 @@ def test_error_that_ignores_autocorrelation_is_rejected(series: np.ndarray) -> N
 
 
 def test_error_is_exact_for_independent_draws() -> None:
-    x = np.random.default_rng(12).normal(3.0, 0.2, size=(2, 5_000))
+    x = np.random.default_rng(12).normal(3.0, 0.2, size=(1, 10_000))
     mean, sem = estimate(x)
     assert mean == pytest.approx(x.mean())
     assert sem == pytest.approx(0.2 / np.sqrt(x.size), rel=0.1)
@@ -84,8 +87,10 @@ def test_short_series_borrow_the_effective_samples_of_the_energy() -> None:
     x = np.random.default_rng(15).normal(size=(1, MINIMUM_DRAWS - 1))
     assert np.isnan(effective_samples(x))
     assert np.isnan(estimate(x).sem)
-    assert estimate(x, independent=4.0).sem == pytest.approx(x.std(ddof=1) / 2)
-    assert estimate(x, independent=1e6).sem == pytest.approx(x.std(ddof=1) / np.sqrt(x.size))
+    four, all_of_them = (within_chains(x, independent) for independent in (4.0, 1e6))
+    assert four == pytest.approx((x.std(ddof=1) / 2, 4 / 5))
+    assert all_of_them == pytest.approx((x.std(ddof=1) / np.sqrt(x.size), x.size / 5))
+    assert estimate(x, independent=4.0).sem == pytest.approx(four.size * stats.t.ppf(0.84135, 4 / 5), rel=1e-4)
     assert np.isnan(estimate(x[:, :1]).sem)
     assert np.isnan(estimate(x[:, :0]).mean)
 
@@ -172,6 +177,23 @@ def test_walkers_that_keep_nothing_cost_nothing() -> None:
     assert np.isnan(samples_of_walkers(values, np.zeros(values.size, dtype=int))), "one walker does not tell"
 
 
-def test_what_is_known_of_walkers_bounds_what_autocorrelation_tells(series: np.ndarray) -> None:
-    assert estimate(series, most=4.0).sem == pytest.approx(series.std(ddof=1) / 2.0)
-    assert estimate(series, most=np.inf) == estimate(series)
+def test_the_jackknife_over_equal_walkers_is_the_spread_of_their_means() -> None:
+    x = np.random.default_rng(83).normal(size=(5, 7))
+    error = between_walkers(x, np.repeat(np.arange(5), 7).reshape(x.shape))
+    assert error == pytest.approx((x.mean(axis=1).std(ddof=1) / np.sqrt(5), 4.0))
+
+
+def test_the_error_is_never_smaller_than_between_nor_within() -> None:
+    """Walkers that agree better than chance, or worse; and a joined chain whose draws say who made them."""
+    noise = ar1(0.5, (3, 300), np.random.default_rng(84))
+    noise -= noise.mean(axis=1, keepdims=True)
+    for heights, larger in ((np.zeros(3), "within"), (np.array([-0.5, 0.0, 0.6]), "between")):
+        chains = noise + heights[:, np.newaxis]
+        between = chains.mean(axis=1).std(ddof=1) / np.sqrt(3) * 1.3213  # Student's t, two degrees, 68.27 %
+        within = within_chains(chains).half_width
+        assert (between > within) == (larger == "between")
+        assert estimate(chains).sem == pytest.approx(max(between, within), rel=1e-4)
+    joined, walkers = chains.reshape(1, -1), np.repeat(np.arange(3), 300)[np.newaxis]
+    assert estimate(joined, walkers=walkers).sem >= between * 0.9999
+    alike = joined[:, np.random.default_rng(85).permutation(900)]
+    assert estimate(alike, walkers=walkers).sem < 0.5 * between, "who made the draws does not matter"

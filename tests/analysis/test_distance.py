@@ -70,7 +70,9 @@ def test_width_against_temperature(tmp_path: Path) -> None:
     data = run.distance()
     mean, sem = data["width"].values.T
     assert (np.abs(mean - [150, 200, 250]) < 4 * sem).all()
-    np.testing.assert_allclose(sem, 3 / np.sqrt(2 * 19), rtol=0.6)
+    within = 3 / np.sqrt(2 * 19)
+    assert (sem > 0.4 * within).all()
+    assert (sem < 6 * within).all()  # between two replicas: Student's t of one degree
     np.testing.assert_allclose(data["amplitude"].sel(statistic="mean"), 0.9, rtol=1e-5)
     np.testing.assert_allclose(data["reference_width"].sel(weights="ES"), [195, 205])
     assert data["target_width"].item() == pytest.approx(200.0)

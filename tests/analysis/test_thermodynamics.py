@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray
 from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, RECORD_EVERY, ar1, write_store
 
 from analysis import open_run
-from analysis.thermodynamics import heat_capacity, heat_capacity_derivative, t_star
+from analysis.thermodynamics import heat_capacity, heat_capacity_derivative, maximum, t_star
 
 MODES = 80
 """Harmonic modes: U - U0 is Gamma(MODES/2) times T, so <U> = U0 + MODES T/2 and C = MODES/2."""
@@ -92,44 +94,117 @@ def test_derivative_with_few_or_missing_temperatures() -> None:
     assert np.isnan(heat_capacity_derivative(temperature[:1], energy[:1])).all()
 
 
+def test_an_energy_without_an_error_leaves_none_to_the_slopes_that_it_is_part_of() -> None:
+    temperature = np.array([1.0, 2.0, 4.0, 5.0, 7.0])
+    energy = np.stack([temperature**2, [np.nan, 0.1, 0.1, 0.1, 0.1]], axis=1)
+    slope = heat_capacity_derivative(temperature, energy)
+    np.testing.assert_allclose(slope[:, 0], 2 * temperature)
+    assert np.isfinite(slope[:, 1]).tolist() == [False, False, True, True, True]
+
+
 def planted_capacity(temperature: np.ndarray, peak: float) -> np.ndarray:
     return 400 + 1500 * np.exp(-0.5 * (np.log(temperature / peak) / 0.8) ** 2)
 
 
-def test_t_star_of_a_planted_peak_and_its_error() -> None:
-    rng = np.random.default_rng(24)
-    peak, ladder = 9e-5, np.geomspace(1e-5, 1e-3, 11)
-    sem = np.full(ladder.size, 60.0)
-    found = [
-        t_star(ladder, np.stack([planted_capacity(ladder, peak) + sem * rng.normal(size=ladder.size), sem], axis=1))
-        for _ in range(100)
-    ]
-    z = np.array([(best.temperature - peak) / best.sem for best in found])
-    assert looks_normal(z)
-    assert not looks_normal(z + 10e-6 / np.median([best.sem for best in found]))  # a shift by a ninth is seen
-    assert not any(best.at_edge for best in found)
+UNEVEN = np.array([1e-5, 2.2e-5, 4e-5, 6e-5, 9.5e-5, 1.6e-4, 2.3e-4, 4.5e-4, 1e-3])
+
+
+def curve(temperature: np.ndarray, values: np.ndarray, sem: float = 60.0, seed: int = 0) -> np.ndarray:
+    """A heat capacity (temperature, statistic) measured with an error."""
+    noisy = values + sem * np.random.default_rng(seed).normal(size=temperature.size)
+    return np.stack([noisy, np.full(temperature.size, sem)], axis=1)
+
+
+@pytest.mark.parametrize("sem", [10.0, 150.0])
+def test_a_planted_maximum_lies_within_its_error_and_no_closer_than_the_ladder_tells(sem: float) -> None:
+    for peak in (7.2e-5, 1.2e-4):
+        found = [maximum("C", UNEVEN, curve(UNEVEN, planted_capacity(UNEVEN, peak), sem, seed)) for seed in range(100)]
+        assert {one.reason for one in found} == {""}
+        missed = np.array([abs(one.temperature - peak) / one.sem for one in found])
+        assert np.mean(missed < 1.0) > 0.68
+        for one in found:
+            k = int(np.argmin(np.abs(np.log(UNEVEN / one.temperature))))
+            assert one.sem >= np.diff(UNEVEN)[k - 1 : k + 1].min() / 2.0
+    scatter = np.std([one.temperature for one in found])
+    the_ladder_decides = np.median([one.sem for one in found]) > 3 * scatter
+    assert the_ladder_decides == (sem == 10.0)
+
+
+def test_t_star_takes_both_estimates() -> None:
+    planted, elsewhere = (planted_capacity(UNEVEN, peak) for peak in (9e-5, 2.5e-4))
+    flat, rising, falling = np.full(UNEVEN.size, 800.0), 3e6 * UNEVEN, 2.0 / UNEVEN**0.5
+    both = t_star(UNEVEN, curve(UNEVEN, planted, seed=1), curve(UNEVEN, planted, 20.0, seed=2))
+    assert both.reason == ""
+    assert abs(both.temperature - 9e-5) < both.sem < 4e-5
+    for first, second, why in (
+        (planted, elsewhere, "the maxima of var(U)/T² and d<U>/dT, .* do not agree"),
+        (planted, flat, "d<U>/dT is largest at T = .*, not above both ends|an end"),
+        (flat, planted, "var.U./T² is largest at T = .*, not above both ends|an end"),
+        (planted, rising, "d<U>/dT is largest at T = 1e-3, an end of the temperatures in equilibrium"),
+        (falling, planted, "var.U./T² is largest at T = 1e-5, an end of the temperatures in equilibrium"),
+    ):
+        found = t_star(UNEVEN, curve(UNEVEN, first, 5.0), curve(UNEVEN, second, 5.0))
+        assert np.isnan([found.temperature, found.sem]).all()
+        assert re.search(why.replace("(U)", ".U."), found.reason), found.reason
+
+
+def test_a_maximum_is_looked_for_where_there_are_errors_only() -> None:
+    planted = curve(UNEVEN, planted_capacity(UNEVEN, 9e-5), 20.0)
+    drifting = planted.copy()
+    drifting[:2] = [[9e3, np.nan], [7e3, np.nan]]
+    found = maximum("C", UNEVEN, drifting)
+    assert (found.temperature, found.reason) == (pytest.approx(9e-5, rel=0.1), "")
+    beside = planted.copy()
+    beside[3, 1] = np.nan
+    assert maximum("C", UNEVEN, beside).reason.endswith("beside a temperature that is not in equilibrium")
+    hidden = planted.copy()
+    hidden[3:, 1] = np.nan
+    assert maximum("C", UNEVEN, hidden).reason.endswith("an end of the temperatures in equilibrium")
+    hidden[1:, 1] = np.nan
+    assert maximum("C", UNEVEN, hidden).reason == "C has an error at fewer than three temperatures (1)"
+
+
+@pytest.mark.parametrize("slots", [5, 8, 14])
+def test_a_flat_heat_capacity_has_no_maximum(slots: int) -> None:
+    """The largest of some noisy values is not a transition."""
+    ladder = np.geomspace(1e-5, 1e-3, slots)
+    found = [maximum("C", ladder, curve(ladder, np.full(slots, 500.0), seed=seed)) for seed in range(200)]
+    assert np.mean([one.reason == "" for one in found]) < 0.05
+
+
+def peaked_energies(peak: float, seed: int, draws: int = 2_000, replicas: int = 2) -> np.ndarray:
+    """Energies (replica, slot, draw) on UNEVEN whose heat capacity is `planted_capacity`."""
+    fine = np.geomspace(1e-7, 1e-3, 4_000)
+    heat = np.concatenate([[0], np.cumsum(np.diff(fine) * planted_capacity(fine[1:], peak))])
+    mean, deviation = np.interp(UNEVEN, fine, heat), UNEVEN * np.sqrt(planted_capacity(UNEVEN, peak))
+    noise = ar1(0.5, (replicas, UNEVEN.size, draws), np.random.default_rng(seed))
+    return np.asarray(1.0 + mean[:, None] + deviation[:, None] * noise)
+
+
+def t_star_of(path: Path, energy: np.ndarray) -> xarray.Dataset:
+    return open_run(write_store(path, UNEVEN, energy.reshape(-1, energy.shape[-1]))).thermodynamics()
 
 
 def test_t_star_through_a_store(tmp_path: Path) -> None:
-    rng = np.random.default_rng(25)
-    ladder, peak, replicas, draws = np.geomspace(1e-5, 1e-3, 9), 1e-4, 2, 2_000
-    fine = np.geomspace(1e-7, 1e-3, 4_000)
-    heat = np.concatenate([[0], np.cumsum(np.diff(fine) * planted_capacity(fine[1:], peak))])
-    mean, deviation = np.interp(ladder, fine, heat), ladder * np.sqrt(planted_capacity(ladder, peak))
-    energy = mean[:, None] + deviation[:, None] * ar1(0.5, (replicas, ladder.size, draws), rng)
-    data = open_run(write_store(tmp_path / "run.zarr", ladder, energy.reshape(-1, draws))).thermodynamics()
-    assert abs(data["t_star"].item() - peak) < 4 * data["t_star_sem"].item() < 4e-5
-    assert data["t_star_derivative"].item() == pytest.approx(peak, rel=0.1)
-    assert not data["t_star_at_edge"].item()
+    data = t_star_of(tmp_path / "run.zarr", peaked_energies(1e-4, 25))
+    assert data["no_t_star"].item() == ""
+    assert abs(data["t_star"].item() - 1e-4) < data["t_star_sem"].item() < 4e-5
 
 
-def test_t_star_at_an_end_of_the_ladder_is_only_a_bound() -> None:
-    falling = np.array([[9.0, 0.1], [5.0, 0.1], [2.0, 0.1]])
-    best = t_star(np.array([1.0, 2.0, 4.0]), falling)
-    assert best.temperature == 1.0
-    assert best.sem == pytest.approx(0.0, abs=1e-12)
-    assert best.at_edge
-    assert np.isnan(t_star(np.array([1.0, 2.0]), falling[:2]).temperature)
+def test_drift_of_the_cold_chains_is_no_transition(tmp_path: Path) -> None:
+    """Fluctuations that are drift have the largest var(U)/T² at a cold temperature, where there is no maximum."""
+    energy = peaked_energies(1e-4, 26)
+    width = energy[:, :3].std(axis=(0, 2), keepdims=True)
+    energy[:, :3] += 8 * width * np.linspace(0.5, -0.5, energy.shape[-1])
+    data = t_star_of(tmp_path / "cold.zarr", energy)
+    capacity = data["heat_capacity"].values[:, 0]
+    assert int(np.nanargmax(capacity)) < 3, "the drift is too small to test anything"
+    assert (data["not_in_equilibrium"].values[:3] != "").all()
+    assert not 0 < data["t_star"].item() < 6e-5
+    energy[:, 3:] += 8 * energy[:, 3:].std(axis=(0, 2), keepdims=True) * np.linspace(0.5, -0.5, energy.shape[-1])
+    data = t_star_of(tmp_path / "all.zarr", energy)
+    assert np.isnan(data["t_star"].item())
+    assert data["no_t_star"].item() == "var(U)/T² has an error at fewer than three temperatures (0)"
 
 
 @pytest.fixture(scope="module")
