@@ -55,9 +55,9 @@ points: setup
 	  echo --set train.file=$(POINTS)/head/$$dimension-$$head.h5 --set data.dimension=$$dimension \
 	    --set model.heads=1 --set model.d=$$head --set model.head=$$head; \
 	done; done | $(PTRAIN)
-	for more in 'raw.h5 --set train.max_epochs=2000 --set train.patience=2000 --set train.eval_every=25' \
-	  'rotated.h5 --set data.rotations=100 --set train.max_epochs=22 --set train.eval_every=1'; do \
-	  echo --set data.train=100 --set train.file=$(POINTS)/rotation/$$more; \
+	for more in 'raw.h5 --set train.max_epochs=10000 --set train.patience=10000 --set train.eval_every=10' \
+	  'rotated.h5 --set data.rotations=1000 --set train.batch=10 --set train.max_epochs=10 --set train.eval_every=1'; do \
+	  echo --set data.train=10 --set data.val=80 --set train.file=$(POINTS)/rotation/$$more; \
 	done | $(PTRAIN)
 	.venv/bin/protmpi train configs/points-sampling.toml
 	$(RANKS) .venv/bin/protmpi run configs/points-sampling.toml

@@ -17,7 +17,7 @@ import numpy as np
 from analysis import open_run
 from analysis.cells import exponent_form
 from protmpi import tasks, weights
-from protmpi.config import parse
+from protmpi.config import parse_stored
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     asked = parser.parse_args()
     run = open_run(asked.store)
-    config = parse(run.store.config, str(asked.store))
+    config = parse_stored(run.store.config, str(asked.store))
     task = tasks.build(config)
     ends = run.by_temperature("parameters")[:, :, -1].astype(np.float32)
     epochs = np.zeros(len(ends), dtype=np.int64)

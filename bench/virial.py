@@ -19,7 +19,7 @@ import torch
 from analysis import open_run
 from analysis.cells import exponent_form, plus_minus
 from protmpi import tasks
-from protmpi.config import parse
+from protmpi.config import parse_stored
 from protmpi.errors import StoreError
 from protmpi.sampling.energy import Regulariser, full_gradient
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--last", type=int)
     asked = parser.parse_args()
     run = open_run(asked.store)
-    config = parse(run.store.config, f"{asked.store}: stored configuration")
+    config = parse_stored(run.store.config, f"{asked.store}: stored configuration")
     if config.sampler.constrained or config.sampler.gamma:
         raise StoreError(f"{asked.store}: the virial is that of a run without constraint and without tether")
     task = tasks.build(config)

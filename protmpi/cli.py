@@ -234,10 +234,10 @@ def repair(store: StorePath) -> None:
 
 
 def _examine(store: Path) -> Examination:
-    from protmpi.config import parse
+    from protmpi.config import parse_stored
     from protmpi.store.verify import examine
 
-    return examine(store, lambda stored: parse(stored, f"{store}: stored configuration").physics())
+    return examine(store, lambda stored: parse_stored(stored, f"{store}: stored configuration").physics())
 
 
 @app.command()

@@ -57,6 +57,16 @@ class Config(Section):
     run: RunConfig = RunConfig()
     execution: ExecutionConfig = ExecutionConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _published_activation(cls, given: Any) -> Any:
+        """The hidden units of the published encoder are gelu for chains, relu for points."""
+        model = given.get("model") if isinstance(given, dict) else None
+        encoder = isinstance(model, dict) and model.get("kind") == "encoder"
+        if not encoder or _task_of(given.get("data", {})) != "structures":
+            return given
+        return {**given, "model": {"activation": "gelu", **given["model"]}}
+
     @model_validator(mode="after")
     def _network_fits_the_task(self) -> Config:
         if self.model.kind not in KINDS[self.data.task]:
@@ -222,6 +232,14 @@ def parse(raw: dict[str, Any], origin: str) -> Config:
         return Config.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{origin}: {_one_line(error)}") from None
+
+
+def parse_stored(stored: dict[str, Any], origin: str) -> Config:
+    """The configuration that a run wrote in full. A key that was not there yet means what was done then."""
+    if isinstance(stored, dict) and isinstance(stored.get("model"), dict):
+        then = {name: ModelConfig.model_fields[name].default for name in ModelConfig.later}
+        stored = {**stored, "model": {**then, **stored["model"]}}
+    return parse(stored, origin)
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

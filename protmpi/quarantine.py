@@ -72,7 +72,7 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
     Raises DataError when the file is missing, damaged or its data set is another one.
     """
     attributes, arrays = _read(path)
-    config = configuration.parse(json.loads(attributes["config"]), str(path))
+    config = configuration.parse_stored(json.loads(attributes["config"]), str(path))
     task = tasks.build(config, device)
     if task.data_hash != attributes["data_hash"]:
         raise DataError(f"{path}: belongs to another data set than the one of its data.file; put that file back")

@@ -28,7 +28,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
 
     later: ClassVar[frozenset[str]] = frozenset()
-    """Keys that are younger than files which are still read: at their default they are in no identity."""
+    """Keys younger than files which are still read: at their default, what was done before, they are in no identity."""
 
     def identity(self) -> dict[str, Any]:
         """Every key with its value, as JSON has it, for comparison with what a file belongs to."""
@@ -49,7 +49,7 @@ PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
 class ModelConfig(Section):
     """The network: a published one by name, or sizes of your own (a size beside the name replaces the named one)."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"heads", "head"})
+    later: ClassVar[frozenset[str]] = frozenset({"heads", "head", "activation"})
 
     name: str = key("transformer-1-26", "one of `protmpi models`, or any label when kind and sizes are given")
     kind: Literal["transformer", "pooling", "feedforward", "encoder"] = key(
@@ -61,6 +61,9 @@ class ModelConfig(Section):
     head: Count | None = key(None, "size of the head that measures distance (points only); d/8 if absent")
     d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension")
     m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent")
+    activation: Literal["relu", "gelu"] = key(
+        "relu", "of the hidden units of an encoder; for the task structures gelu, as published, if absent"
+    )
     layers: Annotated[list[Count], Field(min_length=1)] = key(
         [50, 100], "hidden units of each layer (feedforward only)"
     )
@@ -93,9 +96,11 @@ class ModelConfig(Section):
         return given
 
     @model_validator(mode="after")
-    def _heads_share_out_d(self) -> ModelConfig:
+    def _fits_an_encoder(self) -> ModelConfig:
         if self.kind == "encoder" and self.d % self.heads:
             raise ValueError(f"heads: {self.heads} heads cannot share out d = {self.d}, it must be a multiple")
+        if self.activation != "relu" and self.kind != "encoder":
+            raise ValueError(f'activation: "{self.activation}" is for kind = "encoder"; kind = "{self.kind}" has relu')
         return self
 
     @property

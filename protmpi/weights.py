@@ -181,7 +181,7 @@ def _difference(found: Any, wanted: str) -> str:
     """The keys that differ, old -> new."""
     try:
         old, new = json.loads(found), json.loads(wanted)
-        changed = [f"{key} {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]
+        changed = [f"{key} {old.get(key)} -> {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)]
         return ", ".join(changed) or f"{found} -> {wanted}"
     except (TypeError, ValueError, AttributeError):
         return f"{str(found)[:12]} -> {wanted[:12]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -50,13 +50,25 @@ class KSpinConfig(Section):
     """What the network learns: the class of a spin vector, K noisy reference vectors (METHOD: K-spin)."""
 
     task: Literal["kspin"] = key("kspin", "what is sampled")
+    recipe: Literal["own", "published"] = key(
+        "own", "splits of random streams of their own, or those of the published study (then train 100000, seed 0)"
+    )
     classes: Annotated[int, Field(ge=2)] = key(10, "classes K, each a random reference vector")
     spins: Count = key(100, "spins d of a vector")
     flip: Annotated[float, Field(ge=0, le=0.5)] = key(0.355, "probability p that a spin of the reference is flipped")
     train: Count = key(50_000, "vectors to sample and train on")
     val: Count = key(10_000, "vectors for validation")
     test: Count = key(10_000, "vectors of the test set")
-    seed: Annotated[int, Field(ge=0)] = key(1, "seed of references and vectors")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = key(
+        1, "seed of references and vectors; published: of references and training set, the next two of the other splits"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published_set(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("recipe") == "published":
+            return {"train": 100_000, "seed": 0, **given}
+        return given
 
 
 class PointsConfig(Section):

@@ -2,7 +2,7 @@
 
     N = LN1(X)      Q = N Wqᵀ + bq      K = N Wkᵀ      V = N Wvᵀ
     Y  = X + concat[ softmax(Q_h K_hᵀ / √(d/heads)) V_h of each head h ] Woᵀ + bo
-    X' = Y + relu(LN2(Y) W1ᵀ + b1) W2ᵀ + b2
+    X' = Y + f(LN2(Y) W1ᵀ + b1) W2ᵀ + b2        f = relu or gelu
 
 (Vaswani et al. 2017; layer norms before each part as in Xiong et al. 2020.) Keys and values have no bias: softmax does
 not see the one, and the other is part of bo. Like a layer it is used by a network that owns the flat vector and the
@@ -16,14 +16,25 @@ import torch
 from torch import Tensor
 
 from protmpi.models.attention import attend_heads
-from protmpi.models.layers import Arrays, Dropout, Pullback, affine, dropout, initial_array, layer_norm, linear, relu
+from protmpi.models.layers import (
+    ACTIVATIONS,
+    Arrays,
+    Dropout,
+    Pullback,
+    affine,
+    dropout,
+    initial_array,
+    layer_norm,
+    linear,
+)
 
 
 class Encoder:
-    """`blocks` blocks of `heads` heads, embedding dimension d (a multiple of heads) and m hidden units."""
+    """`blocks` blocks of `heads` heads, embedding dimension d (a multiple of heads), m hidden units, relu or gelu."""
 
-    def __init__(self, blocks: int, heads: int, d: int, m: int) -> None:
+    def __init__(self, blocks: int, heads: int, d: int, m: int, activation: str = "relu") -> None:
         self.blocks, self.heads, self.d, self.m = blocks, heads, d, m
+        self.activation = activation
         self.arrays: list[tuple[str, tuple[int, ...]]] = []
         """Name and shape of each parameter array, for the layout of the network around it."""
         for b in range(blocks):
@@ -84,13 +95,13 @@ class Encoder:
         y = z.add_(x)
         f, to_y = layer_norm(y.clone(), p, f"{b}.LN2")
         f, to_second_norm = affine(f, p, f"{b}.W1", f"{b}.b1")
-        f, to_hidden = relu(f)
-        f, to_relu = affine(f, p, f"{b}.W2", f"{b}.b2")
+        f, to_activation = ACTIVATIONS[self.activation](f)
+        f, to_hidden = affine(f, p, f"{b}.W2", f"{b}.b2")
         f, to_f = dropout(f, drop)
 
         def pullback(d_out: Tensor, g: Arrays) -> Tensor:
             d_out = d_out.flatten(1, 2)
-            dy = to_y(to_second_norm(to_hidden(to_relu(to_f(d_out), g)), g), g).add_(d_out)
+            dy = to_y(to_second_norm(to_activation(to_hidden(to_f(d_out), g)), g), g).add_(d_out)
             dq, dk, dv = (d.flatten(1, 2) for d in to_heads(to_mixed(to_z(dy), g).view(shape)))
             dn = to_query(dq, g).add_(to_key(dk, g)).add_(to_value(dv, g))
             return to_x(dn, g).add_(dy).view(shape)

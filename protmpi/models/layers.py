@@ -76,6 +76,14 @@ def relu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     return y, lambda dy: torch.ops.aten.threshold_backward(dy, y, 0)
 
 
+def gelu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """y = x Φ(x), Φ the distribution function of N(0, 1) (Hendrycks and Gimpel 2016). dy/dx = Φ(x) + x φ(x), φ = Φ'."""
+    return torch.nn.functional.gelu(x), lambda dy: torch.ops.aten.gelu_backward(dy, x)
+
+
+ACTIVATIONS = {"relu": relu, "gelu": gelu}
+
+
 def layer_norm(x: Tensor, p: Arrays, name: str) -> tuple[Tensor, Pullback]:
     """y = gain n + bias with n = (x - mean) / √(variance + eps) over the last axis (Ba et al. 2016). Overwrites x.
 

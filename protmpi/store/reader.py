@@ -83,7 +83,8 @@ class Store:
         old = self.attributes.get("identity")
         if not isinstance(old, dict):
             return ["the identity of the run is missing"]
-        return [f"{key} {old.get(key)} -> {value}" for key, value in identity.items() if old.get(key) != value]
+        keys = {**identity, **old}  # a key that only one of the two has is at its default in the other
+        return [f"{key} {old.get(key)} -> {identity.get(key)}" for key in keys if old.get(key) != identity.get(key)]
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable or a constant of this name."""

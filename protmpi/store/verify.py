@@ -120,7 +120,9 @@ def _constants(store: Store) -> list[str]:
 
 
 def _identity(store: Store, physics: Physics) -> list[str]:
-    differing = store.differing(physics(store.config))
+    written = store.attributes.get("identity")
+    files = {key: value for key, value in written.items() if key.endswith(".file")} if isinstance(written, dict) else {}
+    differing = store.differing({**files, **physics(store.config)})
     return [f"identity and configuration differ: {', '.join(differing)}"] if differing else []
 
 

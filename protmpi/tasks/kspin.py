@@ -39,6 +39,11 @@ class Spins:
 
 def draw(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Spins (N, d), int8, and classes (N,) of every split; classes are drawn uniformly."""
+    return _published(config) if config.recipe == "published" else _own(config)
+
+
+def _own(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """References and splits from streams of their own, so that the size of one split changes no other."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(1 + len(SPLITS))]
     references = streams[0].choice(np.array([-1, 1], dtype=np.int8), (config.classes, config.spins))
     drawn = {}
@@ -47,6 +52,25 @@ def draw(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         classes = stream.integers(config.classes, size=count)
         flipped = stream.random((count, config.spins), dtype=np.float32) < config.flip
         drawn[split] = np.where(flipped, -references[classes], references[classes]), classes
+    return drawn
+
+
+def _published(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The set of Zambon, Caruso, Zecchina and Tiana (arXiv 2603.15367), by torch's generator on the CPU.
+
+    Seeded with `seed` it gives the references, then classes and flips of the training set. Validation and test have
+    the same references; seeded with `seed` + 1 and `seed` + 2 the generator gives their classes and flips at once,
+    with no references drawn before, as in the code of the study.
+    """
+    references, drawn = None, {}
+    for nth, split in enumerate(SPLITS):
+        random, count = torch.Generator().manual_seed(config.seed + nth), getattr(config, split)
+        if references is None:
+            references = 2 * torch.randint(2, (config.classes, config.spins), generator=random) - 1
+        classes = torch.randint(config.classes, (count,), generator=random)
+        flipped = torch.rand(count, config.spins, generator=random, dtype=torch.float32) <= config.flip
+        spins = torch.where(flipped, -references[classes], references[classes])
+        drawn[split] = spins.to(torch.int8).numpy(), classes.numpy()
     return drawn
 
 

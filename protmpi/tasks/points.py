@@ -84,7 +84,7 @@ class Points(Grouped):
     def from_config(cls, config: Config, device: torch.device | str = "cpu") -> Points:
         assert isinstance(config.data, PointsConfig)
         m = config.model
-        encoder = Encoder(m.blocks, m.heads, m.d, m.hidden)
+        encoder = Encoder(m.blocks, m.heads, m.d, m.hidden, m.activation)
         return cls(config.data, Distance(config.data.dimension, encoder, m.head_size), device)
 
     def initial(self, random: np.random.Generator) -> np.ndarray:

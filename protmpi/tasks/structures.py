@@ -74,7 +74,7 @@ class Structures(Splits):
     def from_config(cls, config: Config, device: torch.device | str = "cpu") -> Structures:
         assert isinstance(config.data, StructuresConfig)
         data, model = chain_files.load(config.data.file), config.model
-        encoder = Encoder(model.blocks, model.heads, model.d, model.hidden)
+        encoder = Encoder(model.blocks, model.heads, model.d, model.hidden, model.activation)
         network = ChainEncoder(ACIDS + 1, int(data.lengths.max()), encoder, config.data.coordinates)
         return cls(data, network, config.data, device)
 

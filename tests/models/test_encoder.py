@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,8 @@ NETWORKS = {
     "one block, one head": Encoder(1, 1, 4, 16),
     "two blocks, three heads": Encoder(2, 3, 6, 24),
     "three blocks, odd": Encoder(3, 5, 5, 7),
+    "two blocks, gelu": Encoder(2, 3, 6, 24, "gelu"),
+    "three blocks, odd, gelu": Encoder(3, 5, 5, 7, "gelu"),
 }
 
 each_network = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
@@ -35,13 +39,19 @@ def inputs(network: Encoder) -> tuple[Layout, Tensor, Tensor, Tensor, Tensor]:
     return layout, torch.from_numpy(w), torch.from_numpy(x), real, torch.from_numpy(dx)
 
 
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """relu, or gelu written out, so that its derivative is automatic as well."""
+    return torch.relu if name == "relu" else lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5))
+
+
 def torch_layer(
     network: Encoder, p: dict[str, Tensor], b: int, x: Tensor, real: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Block b of one walker by torch, and its attention maps (B, heads, L, L)."""
     layer = torch.nn.TransformerEncoderLayer(
-        network.d, network.heads, network.m, dropout=0.0, batch_first=True, norm_first=True, dtype=torch.float64
-    )
+        network.d, network.heads, network.m, dropout=0.0, batch_first=True, norm_first=True, dtype=torch.float64,
+        activation=activation(network.activation),
+    )  # fmt: skip
     bq, of = p[f"{b}.bq"], lambda name: p[f"{b}.{name}"]
     given = {
         "self_attn.in_proj_weight": torch.cat([of("Wq"), of("Wk"), of("Wv")]),
@@ -166,6 +176,33 @@ def test_one_head_in_place_of_three_is_noticed(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(encoder, "attend_heads", one_head)
     assert min(disagreement(NETWORK)) > 1e-3
+
+
+GELU = NETWORKS["two blocks, gelu"]
+
+
+def test_gelu_is_not_its_approximation_by_tanh(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tanh(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        y = torch.nn.functional.gelu(x, approximate="tanh")
+        return y, lambda dy: torch.ops.aten.gelu_backward(dy, x, approximate="tanh")
+
+    monkeypatch.setitem(layers.ACTIVATIONS, "gelu", tanh)
+    assert min(disagreement(GELU)[:3]) > 1e-6
+
+
+def test_gelu_whose_slope_lacks_the_density_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        return torch.nn.functional.gelu(x), lambda dy: dy * 0.5 * (1.0 + torch.erf(x / 2**0.5))
+
+    monkeypatch.setitem(layers.ACTIVATIONS, "gelu", half)
+    out, by_weights, by_input, _ = disagreement(GELU)
+    assert out < 1e-12
+    assert min(by_weights, by_input) > 1e-3
+
+
+def test_relu_in_place_of_gelu_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(layers.ACTIVATIONS, "gelu", layers.relu)
+    assert min(disagreement(GELU)) > 1e-3
 
 
 def test_layer_norm_without_its_mean_terms_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

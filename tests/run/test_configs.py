@@ -44,3 +44,14 @@ def test_the_full_size_covers_two_decades_with_three_starts(name: str) -> None:
         assert ladder[-1] >= 10 * peak
     assert config.sampler.walkers_per_temperature == config.train.references == 3
     assert (config.data.train, config.data.val, config.data.sequences) == (1_000, 1_000, 15_000)
+
+
+@pytest.mark.parametrize("name", ["structures", "points"])
+def test_the_encoders_of_the_published_size(name: str) -> None:
+    """Ellmen et al.: gelu and 2 048 hidden units for chains, relu and 4 d for points; no dropout, the best epoch."""
+    config = load(CONFIGS / "paper" / f"{name}.toml")
+    m, t = config.model, config.train
+    sizes = {"structures": (6, 12, 768, 2_048, "gelu"), "points": (2, 8, 256, 1_024, "relu")}
+    assert (m.blocks, m.heads, m.d, m.hidden, m.activation) == sizes[name]
+    assert (t.batch, t.max_epochs) == {"structures": (24, 100), "points": (16, 200)}[name]
+    assert (t.rate, t.warmup, t.dropout, t.patience, t.eval_every) == (0.4, 4_000, 0.0, t.max_epochs, 1)

@@ -109,6 +109,7 @@ def test_two_ranks_draw_what_one_does_and_the_report_has_the_width(
 
 
 def test_a_learning_rate_of_another_factor_is_another_training(protmpi: Command, trained: Path) -> None:
-    done = protmpi("train", trained, "--set", "train.rate=0.2")
-    assert done.returncode == 2
-    assert "belongs to another training: rate 0.4 -> 0.2" in done.stderr
+    for rate, known in (("0.2", "0.2"), ("1.0", "None")):  # at its default the key is in no identity
+        done = protmpi("train", trained, "--set", f"train.rate={rate}")
+        assert done.returncode == 2
+        assert f"belongs to another training: rate 0.4 -> {known}; choose" in done.stderr

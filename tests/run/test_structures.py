@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, digest
+from typer.testing import CliRunner
 
 from bench.folds import contacts, sequence, walk
 from hpc.stop import Stop
 from hpc.world import OneRank
+from protmpi import cli, references, tasks
 from protmpi import config as configuration
-from protmpi import references, tasks
 from protmpi.data import chains
 from protmpi.data.alphabet import AMINO_ACIDS
 from protmpi.data.energy import draw_couplings
 from protmpi.display import Display
-from protmpi.errors import ConfigError, DataError
+from protmpi.errors import ConfigError, DataError, StoreError
 from protmpi.models.layers import Dropout
 from protmpi.run import run
 from protmpi.store.reader import Store
@@ -226,6 +228,28 @@ def test_the_hash_knows_what_the_network_sees(config_file: Path) -> None:
         hashes.add(tasks.build(configuration.load(config_file, [change])).data_hash)
     assert len(hashes) == 4
     assert tasks.build(configuration.load(config_file, ["data.augment=false"])).data_hash in hashes
+
+
+def test_a_store_from_before_the_key_is_relu_and_stays_so(config_file: Path, tmp_path: Path) -> None:
+    """Runs that were made when there was only relu are verified and continued as such, never with gelu."""
+
+    def advance(*overrides: str) -> bool:
+        config = configuration.load(
+            config_file, ["sampler.start=random", f"execution.store={tmp_path}/old.zarr", *overrides]
+        )
+        return run(config, OneRank(), Stop(OneRank()), Display(0, False))
+
+    assert advance("model.activation=relu", "run.steps=24")
+    file = tmp_path / "old.zarr" / "zarr.json"
+    content = json.loads(file.read_text())
+    assert "model.activation" not in content["attributes"]["identity"]
+    del content["attributes"]["config"]["model"]["activation"]
+    file.write_text(json.dumps(content))
+    result = CliRunner().invoke(cli.app, ["verify", str(file.parent)])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(StoreError, match=r"model\.activation None -> gelu"):
+        advance()
+    assert advance("model.activation=relu")
 
 
 def test_other_networks_are_refused(config_file: Path) -> None:
