@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.cells import empty_table, exponent_form, none_for_nan, number_or_dash, plus_minus
-from analysis.checks import Check, severity
+from analysis.check import Check, severity
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -18,7 +18,7 @@ from protmpi.errors import ProtmpiError
 if TYPE_CHECKING:
     import xarray
 
-    from analysis.checks import Check
+    from analysis.check import Check
     from analysis.run import Run
 
 app = Commands(

@@ -32,8 +32,8 @@ def compact(run: Run, temperature: float | None = None) -> Compact:
     As in the study the gains of the last block count, each of its layer norms by itself. Which of the two decides the
     study does not say; here it is the larger count, so that no element goes that one of them uses. At one temperature
     of the ladder, by default the one next to T*, without T* the one in the middle. In a pooling network m' is what
-    remains of the layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises StoreError when one of the layer
-    norms has no useless gains, ProtmpiError when `temperature` is not in the ladder.
+    remains of the layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises
+    StoreError when one of the layer norms has no useless gains, ProtmpiError when `temperature` is not in the ladder.
     """
     model = run.store.config["model"]
     if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out

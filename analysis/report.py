@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-    from analysis.checks import Check
+    from analysis.check import Check
     from analysis.run import Run
 
 
@@ -184,7 +184,7 @@ def _attention(data: xarray.Dataset, thermodynamics: xarray.Dataset) -> Subject:
     at = tables.shown_temperature(thermodynamics, slot)
     caption = (
         f"Mean attention between sites at {at}, symmetrised (below the diagonal), and native contacts (above); last "
-        "row, where the best block differs: the map of each walker's best block, which the title names walker by walker."
+        "row, where the best block differs: the map of each walker's best block, named in the title walker by walker."
     )
     subject.figures["attention"] = contacts.maps_figure(data, slot), caption
     subject.numbers["attention"] = data[["map"]].isel(temperature=[slot])

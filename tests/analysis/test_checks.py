@@ -15,7 +15,8 @@ from test_thermodynamics import MODES, harmonic, planted_capacity
 
 from analysis import check_tables, open_run
 from analysis.chains import MINIMUM_DRAWS
-from analysis.checks import Check, checks
+from analysis.check import Check
+from analysis.checks import checks
 from analysis.significance import SIGNIFICANT, Mean
 
 LAYERS = {"E": 546, "0.W1": 2704, "0.b1": 104, "0.W2": 2704, "0.LN.gain": 26}
