@@ -10,9 +10,9 @@ g is the gradient of U and of the Fixman potential (T/2) log(w·a), made tangent
 exp(-U/T) on the sphere, and exp(-U/T) sqrt(w·a) without `fixman`. With c = 1 this is hybrid Monte Carlo, with c < 1
 Langevin dynamics n steps of which pass one Metropolis test.
 
-A drift along the tangent ends outside of the sphere, |w~|² = Q + |h M⁻¹p|². Where the line along a meets the sphere both
-mu are negative, and the root of smallest |mu| is the one with w'·a > 0. Since w·a' = w'·a, the reverse drift finds w by the
-same rule: every drift that ends on the sphere has a way back. Where the line misses the sphere the walker is NaN, and its
+A drift along the tangent ends outside of the sphere, |w~|² = Q + |h M⁻¹p|². Where the line along a meets the sphere,
+both mu are negative, and the smallest |mu| is that with w'·a > 0. Since w·a' = w'·a, the reverse drift finds w by the
+same rule: every drift that ends on the sphere has a way back. Where the line misses it the walker is NaN, and its
 trajectory is rejected.
 
 Duane et al. 1987; Andersen 1983; Brubaker et al. 2012; Riou-Durand and Vogrinc, arXiv 2202.13230; Lelièvre, Rousset and
@@ -39,8 +39,8 @@ class State:
     """W walkers on their trajectories.
 
     Position, tangent momentum, direction a = M⁻¹w and tangent gradient g, (W, P) each; energy U, potential
-    U + (T/2) log(w·a) and error ΔH since the start of the trajectory, (W, 1) float64; whether every step since then ended
-    on the sphere and so can be reversed, (W, 1) bool.
+    U + (T/2) log(w·a) and error ΔH since the start of the trajectory, (W, 1) float64; whether every step since then
+    ended on the sphere and so can be reversed, (W, 1) bool.
     """
 
     position: Tensor

@@ -102,8 +102,8 @@ TASKS: dict[str, Callable[..., Task]] = {
 
 
 def block(task: Task, record: replay.Record | None, **keys: Any) -> LangevinBlock:
-    keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3, "min_adj_step": 12,
-            "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
+    keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3,
+            "min_adj_step": 12, "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
     config = SamplerConfig(**keys)
     stream = np.random.default_rng(2)
     start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)
@@ -120,7 +120,9 @@ def on_device_only(task: Task) -> Task:
     return task
 
 
-def trajectories(make: Callable[..., Task], record: replay.Record | None, device: str = "cpu", **keys: Any) -> TrajectoryBlock:
+def trajectories(
+    make: Callable[..., Task], record: replay.Record | None, device: str = "cpu", **keys: Any
+) -> TrajectoryBlock:
     """A block that changes masses, time step and temperature as it goes; the second of its walkers is annealed."""
     task = make(device)
     config = SamplerConfig(**{"kind": "constrained-trajectories", "batch": 8, "min_extractions": 10, "trajectory": 3,
@@ -202,7 +204,9 @@ FULL_OTHERS = {
     ],
 )
 @pytest.mark.parametrize("kept", [1.0, 0.9])
-def test_recorded_trajectories_are_the_trajectories(make: Callable[..., Task], keys: dict[str, Any], kept: float) -> None:
+def test_recorded_trajectories_are_the_trajectories(
+    make: Callable[..., Task], keys: dict[str, Any], kept: float
+) -> None:
     blocks = [trajectories(make, record, momentum_kept=kept, **keys) for record in (None, tape)]
     for steps in (3, 12):
         for each in blocks:

@@ -64,7 +64,14 @@ def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in:
     [
         ("unconstrained", '"auto"', 4_000, 6_000, (), (2,)),
         ("trajectories", "1e-2", 200, 600, ("sampler.momentum_kept=0.9",), (2,)),
-        ("constrained-trajectories", "1e-2", 200, 600, ("sampler.anneal=[2e-3,1e-3]", "sampler.anneal_steps=50"), (1, 3)),
+        (
+            "constrained-trajectories",
+            "1e-2",
+            200,
+            600,
+            ("sampler.anneal=[2e-3,1e-3]", "sampler.anneal_steps=50"),
+            (1, 3),
+        ),
     ],
 )
 def test_in_pieces_and_on_more_ranks_is_the_run_in_one(

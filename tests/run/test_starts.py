@@ -64,7 +64,9 @@ def norms2(plan: Plan) -> np.ndarray:
 
 def reference() -> Weights:
     es = np.linspace(-1.0, 2.0, 3 * 6 + 5 * 9, dtype=np.float32)[None]
-    return Weights(np.concatenate([es, 1.2 * es]), np.concatenate([2.0 * es, 3.0 * es]), np.array([1, 2]), np.array([5, 6]))
+    return Weights(
+        np.concatenate([es, 1.2 * es]), np.concatenate([2.0 * es, 3.0 * es]), np.array([1, 2]), np.array([5, 6])
+    )
 
 
 ALONE = 'sampler.start="random"'
@@ -137,9 +139,7 @@ def test_a_store_gives_its_last_snapshots_at_the_nearest_temperature(tmp_path: P
     assert norms2(shared) == pytest.approx(np.sum(snapshots[0, -1].astype(float) ** 2), rel=1e-6)
 
 
-def test_walkers_that_swapped_are_found_by_where_they_were(
-    protmpi: Command, tmp_path: Path, earlier: Path
-) -> None:
+def test_walkers_that_swapped_are_found_by_where_they_were(protmpi: Command, tmp_path: Path, earlier: Path) -> None:
     path, store = tmp_path / "c.toml", tmp_path / "swaps.zarr"
     path.write_text(CONFIG)
     swaps = ["tempering.kind=exchange", "tempering.exchange_every=10", "tempering.burn_in=30", ALONE,
@@ -227,13 +227,28 @@ def test_lost_walkers_are_no_start(tmp_path: Path, earlier: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("run.record_every=12", "run.snapshot_every=24"), "run.record_every: 12 is no multiple of sampler.trajectory = 5"),
+        (
+            ("run.record_every=12", "run.snapshot_every=24"),
+            "run.record_every: 12 is no multiple of sampler.trajectory = 5",
+        ),
         (("run.steps=102",), "run.steps: 102 is no multiple of sampler.trajectory = 5"),
-        (("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=constrained"), "sampler.anneal: is for trajec"),
-        (("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=unconstrained"), "sampler.anneal: is for traj"),
+        (
+            ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=constrained"),
+            "sampler.anneal: is for trajec",
+        ),
+        (
+            ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=unconstrained"),
+            "sampler.anneal: is for traj",
+        ),
         (("sampler.anneal=[3e-3,4e-3]", "sampler.anneal_steps=5"), "sampler.anneal: must decrease strictly"),
-        (("sampler.anneal=[4e-3,3e-3]", "sampler.anneal_steps=10"), "sampler.anneal: 2 temperatures x anneal_steps = 10"),
-        (("sampler.anneal=[3e-3]", "sampler.anneal_steps=7"), "sampler.anneal_steps: 7 is no multiple of trajectory = 5"),
+        (
+            ("sampler.anneal=[4e-3,3e-3]", "sampler.anneal_steps=10"),
+            "sampler.anneal: 2 temperatures x anneal_steps = 10",
+        ),
+        (
+            ("sampler.anneal=[3e-3]", "sampler.anneal_steps=7"),
+            "sampler.anneal_steps: 7 is no multiple of trajectory = 5",
+        ),
         (("sampler.norm2=0",), "sampler.norm2"),
         (("sampler.norm2=ours",), "sampler.norm2"),
         (("sampler.momentum_kept=0",), "sampler.momentum_kept"),
@@ -252,9 +267,14 @@ def test_draws_of_mini_batches_need_not_follow_trajectories(tmp_path: Path) -> N
 
 def test_auto_is_resolved_by_the_size_of_the_training_set(tmp_path: Path) -> None:
     given = config(tmp_path)
-    assert [given.resolved(size).sampler.kind for size in (50_000, 50_001)] == ["constrained-trajectories", "constrained"]
+    assert [given.resolved(size).sampler.kind for size in (50_000, 50_001)] == [
+        "constrained-trajectories",
+        "constrained",
+    ]
     assert config(tmp_path, "sampler.kind=trajectories").resolved(10**6).sampler.kind == "trajectories"
     annealed = config(tmp_path, "sampler.anneal=[3e-3]", "sampler.anneal_steps=5")
     assert annealed.resolved(50_000).sampler.anneal == [3e-3]
-    with pytest.raises(ConfigError, match=r'sampler\.anneal: is for trajectories, and kind = "auto" is none for 50,001'):
+    with pytest.raises(
+        ConfigError, match=r'sampler\.anneal: is for trajectories, and kind = "auto" is none for 50,001'
+    ):
         annealed.resolved(50_001)
