@@ -24,7 +24,7 @@ from protmpi.sampling.trajectories import State
 
 GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
 MEMORY = 0.75  # exponent of the average that follows: the larger, the longer it remembers
-FIRST = 0.05  # time step that the search begins with, in units of T^-1/2
+FIRST = 0.01  # time step that the search begins with, in units of T^-1/2: small ones are accepted and grow
 JITTER = 0.2
 """Each trajectory takes a time step of h (1 ± JITTER): a mode whose period were its fixed length would not move."""
 
