@@ -7,7 +7,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures gpu container-cpu container-cuda
+.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -107,16 +107,25 @@ yardstick: setup
 	$(call beside,pooling-64-320,$(HOT) $(SMALL) --set sampler.adapt_until=4000 --set run.steps=16000,$(HOT) --set \
 	  sampler.adapt_until=2500 --set run.steps=12500)
 
-# What only a machine with a GPU can show (docs/performance.md): graphs and kernels, the table, what TF32 does to <U>.
-GPU = runs/gpu
+# What only a machine with a GPU can show. `gpu`, ten minutes with the data and weights of `make study-start` made before:
+# graphs and kernels, then the ladder of configs/study/ from hot and cold starts; it goes on where it ended. `gpu-speed`
+# (docs/performance.md): steps per second and what TF32 does to <U>, some twenty minutes.
+GPU    = runs/gpu
+STUDY  = configs/study/transformer-1-26.toml
+study-start: setup
+	.venv/bin/protmpi data make $(STUDY)
+	$(RANKS) .venv/bin/protmpi train $(STUDY)
+
 gpu: setup
 	.venv/bin/python -m pytest tests/models/test_replay.py tests/models/test_gradients.py tests/hpc/test_world.py
+	.venv/bin/protmpi run $(STUDY) --set execution.device=cuda --set execution.wall_time=480 || test $$? = 75
+	.venv/bin/protmpi-analysis report runs/study/transformer-1-26.zarr --out $(GPU)/report
+
+gpu-speed: setup
 	mkdir -p $(GPU)
 	.venv/bin/protmpi bench --device cuda --json > $(GPU)/bench.json
-	.venv/bin/protmpi data make configs/demo.toml
-	.venv/bin/protmpi train configs/demo.toml
 	for tf32 in false true; do \
-	  .venv/bin/protmpi run configs/demo.toml --set execution.device=cuda --set execution.tf32=$$tf32 \
+	  .venv/bin/protmpi run $(STUDY) --set run.steps=10000 --set execution.device=cuda --set execution.tf32=$$tf32 \
 	    --store $(GPU)/tf32-$$tf32.zarr || exit 1; \
 	done
 	.venv/bin/protmpi-analysis compare $(GPU)/tf32-false.zarr $(GPU)/tf32-true.zarr
@@ -126,7 +135,7 @@ gpu: setup
 
 TEMPERING = runs/tempering
 tempering: setup
-	.venv/bin/protmpi data make configs/demo.toml
+	.venv/bin/protmpi data make $(STUDY)
 	$(RANKS) .venv/bin/protmpi run configs/tempering.toml
 	$(RANKS) .venv/bin/protmpi run configs/tempering.toml --store $(TEMPERING)/independent.zarr \
 	  --set tempering.kind=none --set tempering.slots=3 --set sampler.walkers_per_temperature=4 \
