@@ -230,6 +230,18 @@ def test_a_recording_that_keeps_what_it_was_made_with_fails(frozen: str, monkeyp
     assert not swapped([trajectories(kspin, record, momentum_kept=0.9) for record in (None, tape)])
 
 
+@pytest.mark.parametrize("make", TASKS.values(), ids=TASKS.keys())
+def test_all_samples_are_a_mini_batch_of_each_once_with_sums_in_double_precision(make: Callable[..., Task]) -> None:
+    task, stream = make(), np.random.default_rng(2)
+    w = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float()
+    everyone = np.stack([stream.permutation(task.train_size) for _ in range(WALKERS)])
+    energy, gradient = task.gradient(w, None)
+    torch.testing.assert_close(gradient, task.gradient(w, everyone)[1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(energy.numpy(), task.evaluate(w, "train")[0], rtol=1e-6)
+    assert energy.dtype is torch.float64
+    assert (energy.float().double() != energy).any(), "it has more digits than single precision"
+
+
 def test_even_batches_have_the_same_gradient() -> None:
     task, w = reference.task_and_weights(models.build(ModelConfig(**_NETWORKS["two blocks"]), reference.LENGTH, 21))
     indices = np.random.default_rng(1).integers(task.train_size, size=(len(w), 9))
