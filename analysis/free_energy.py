@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from analysis.cells import exponent_form
-from analysis.chains import SAMPLES_PER_FREEDOM, Estimate, t_factor
+from analysis.chains import Estimate, estimate
 from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot, enough, histogram_ratio, overlap
 from analysis.mbar import Mbar
 from analysis.significance import Mean
@@ -57,7 +57,10 @@ def slots(run: Run) -> list[Slot]:
         if size >= 2 and stretch.samples > 0:  # not where unknown
             stride = max(1, int(size / stretch.samples / 2.0), -(-size // most))
             thinned = stretch.energies[:, ::stride].ravel()
-            found.append(Slot(float(temperature), thinned, min(stretch.samples, thinned.size), not stretch.reason))
+            samples = min(stretch.samples, thinned.size)
+            error = estimate(stretch.energies, walkers=stretch.walkers).sem
+            widening = np.nan if stretch.reason else error * np.sqrt(stretch.samples) / stretch.energies.std(ddof=1)
+            found.append(Slot(float(temperature), thinned, samples, float(widening)))
     if len(found) < 2:
         raise ProtmpiError(
             f"{run.store.path}: a free energy takes two temperatures with energies; there are {len(found)}"
@@ -68,15 +71,15 @@ def slots(run: Run) -> list[Slot]:
 def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
     """Errors of results (..., 2 + draw): [value, error of the shape, response to each draw of all slots].
 
-    Each slot adds its scatter of the responses, times the draws per effective sample and Student's t; a shape adds its
-    whole error. NaN for what rests on a slot that is not in equilibrium.
+    Each slot adds its scatter of the responses, times the draws per effective sample, as wide as the error of its mean
+    is; a shape adds its whole error. NaN for what rests on a slot that is not in equilibrium.
     """
     total = results[..., 1] ** 2
     ends = np.cumsum([2] + [s.draws for s in ladder])
     for slot, start, stop in zip(ladder, ends, ends[1:], strict=False):
         scatter = results[..., start:stop].var(axis=-1)
-        error2 = slot.draws**2 / slot.samples * scatter * t_factor(slot.samples / SAMPLES_PER_FREEDOM) ** 2
-        total = total + (error2 if slot.sound else np.where(scatter > 0.0, np.nan, 0.0))
+        error2 = slot.widening**2 * slot.draws**2 / slot.samples * scatter
+        total = total + np.where(scatter > 0.0, error2, 0.0)
     return np.sqrt(total)
 
 

@@ -37,8 +37,9 @@ class Slot(NamedTuple):
     """(draw,), thinned to about two draws per independent one."""
     samples: float
     """Effective samples among them."""
-    sound: bool = True
-    """Whether they are in equilibrium, so that what rests on them has an error."""
+    widening: float = 1.0
+    """Error of their mean (`chains.estimate`) over standard deviation / sqrt(samples); NaN where they are not in
+    equilibrium, so that what rests on them has no error."""
 
     @property
     def draws(self) -> int:
@@ -60,7 +61,8 @@ def enough(share: float, lower: Slot, upper: Slot) -> bool:
 def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:
     """Slope of ln p'(U)/p(U) over β - β': 1 where both follow the Boltzmann law at the temperatures given.
 
-    Logistic regression of "from the upper temperature" on U; error from the response of the slope to each draw.
+    Logistic regression of "from the upper temperature" on U; standard error within chains from the response of
+    the slope to each draw, for it is there to be tested.
     """
     energies = np.concatenate([lower.energies, upper.energies])
     unit = energies.std()
@@ -87,5 +89,5 @@ def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:
         slot.draws**2 / slot.samples * part.var()
         for slot, part in zip((lower, upper), np.split(response, [lower.draws]), strict=True)
     )
-    error = np.sqrt(variance) / expected if lower.sound and upper.sound else np.nan
+    error = np.sqrt(variance) / expected if np.isfinite([lower.widening, upper.widening]).all() else np.nan
     return Estimate(float(found[1] / expected), float(error))

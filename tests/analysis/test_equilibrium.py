@@ -40,7 +40,7 @@ def energies(fault: str, seed: int = 101) -> np.ndarray:
     if fault == "drift":
         x[2, BROKEN] += 0.9 * time
     if fault == "common drift":
-        x[:, BROKEN] += 0.7 * time  # too little to show in one walker
+        x[:, BROKEN] += 0.35 * time  # too little to show in one walker
     if fault == "few":
         x[:, BROKEN] = ar1(0.99, (REPLICAS, DRAWS), rng)
     if fault == "disagree":

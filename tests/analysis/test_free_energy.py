@@ -39,10 +39,15 @@ def truth(temperature: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def harmonic_run(
-    folder: Path, temperature: np.ndarray, seed: int, draws: int = 600, given: np.ndarray | None = None
+    folder: Path,
+    temperature: np.ndarray,
+    seed: int,
+    draws: int = 600,
+    given: np.ndarray | None = None,
+    replicas: int = 2,
 ) -> Run:
-    """Two replicas of correlated harmonic energies; the store says the ladder is `given`."""
-    x = ar1(0.7, (MODES, 2, temperature.size, draws + BURN_IN_DRAWS), np.random.default_rng(seed))
+    """Replicas of correlated harmonic energies; the store says the ladder is `given`."""
+    x = ar1(0.7, (MODES, replicas, temperature.size, draws + BURN_IN_DRAWS), np.random.default_rng(seed))
     energy = GROUND + temperature[:, None] * np.sum(x**2, axis=0) / 2.0
     ladder = temperature if given is None else given
     return open_run(write_store(folder / f"{seed}.zarr", ladder, energy.reshape(-1, energy.shape[-1])))
@@ -57,7 +62,7 @@ def z_scores(data: xarray.Dataset, name: str, expected: np.ndarray) -> np.ndarra
 
 @pytest.mark.parametrize("method", ["mbar", "integration"])
 def test_harmonic_curves(tmp_path: Path, method: Method) -> None:
-    data = free_energy(harmonic_run(tmp_path, LADDER, 1), method)
+    data = free_energy(harmonic_run(tmp_path, LADDER, 1, draws=240, replicas=5), method)
     assert set(data["method"].values) == {method}
     assert data["temperature"].values[::POINTS] == pytest.approx(LADDER)
     for name, expected in truth(data["temperature"].values).items():
