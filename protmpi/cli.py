@@ -278,11 +278,7 @@ def doctor(
 def compact(
     store: StorePath,
     out: Annotated[Path | None, typer.Option(metavar="TOML", help="STORE-compact.toml if absent")] = None,
-<<<<<<< HEAD
     temperature: Annotated[float | None, typer.Option(help="of the ladder; that next to T*, or its middle")] = None,
-=======
-    temperature: Annotated[float | None, typer.Option(help="of the ladder; if absent: next to T*, or middle")] = None,
->>>>>>> statistics
 ) -> None:
     """Configuration of the network that is left when elements with gains of about zero go. Train and run it next."""
     from analysis import open_run
