@@ -35,7 +35,8 @@ SNAPSHOTS = 64  # of a walker, for the decay of the overlap
 DRAWS = 200  # of a chain of pseudo-Langevin
 FEWEST = 2  # trajectories that are measured
 TUNING = 0.25  # of the measured length, that a sampler takes before it to tune itself
-ESTIMATES = 10  # of the masses in the burn-in
+TRIALS = 4  # trajectories that tune the time step at least, by a search that counts as many already
+BURN_IN, ESTIMATES = 20, 10  # trajectories at least, and estimates of the masses at most, in the burn-in
 QUICK_SECONDS, QUICK_PASSES = 60.0, 1_000  # of gradients that `quick` may take, and passes that are enough anyway
 
 
@@ -74,7 +75,7 @@ class Problem:
 
     @property
     def tuning(self) -> int:
-        """Passes of a sampler before it is measured."""
+        """Passes of a sampler before it is measured, where that is enough."""
         return math.ceil(TUNING * self.passes)
 
     def sampler(self, full_batch: bool, **changes: Any) -> SamplerConfig:
@@ -117,7 +118,7 @@ class Problem:
         self, number: int, temperature: float, passes: int, store: str | None, advance: Callable[[float], None]
     ) -> Equilibrium:
         """Trajectories for `passes` passes at the `number`-th temperature."""
-        length = max(1, min(self.config.sampler.trajectory, passes // ESTIMATES))
+        length = max(1, min(self.config.sampler.trajectory, passes // BURN_IN))
         c = self.config.sampler
         estimate = math.ceil(c.min_extractions * c.batch / self.energy.train_size)  # passes that one of s² takes
         every, passes = max(length, passes // ESTIMATES, estimate), passes // length * length
@@ -141,15 +142,19 @@ class Trajectories:
     def name(self) -> str:
         return f"trajectories of {self.length}" + (f", {self.kept:.2g} of p kept" if self.kept < 1.0 else "")
 
+    def tuning(self, problem: Problem) -> int:
+        """Passes before it is measured."""
+        return max(TRIALS, problem.tuning // self.length) * self.length
+
     def tuned(self, problem: Problem, begin: Equilibrium, seed: int, advance: Callable[[float], None]) -> Block[Any]:
         """Masses are those of the burn-in; the time step goes on from there, tuned for this length."""
-        n = self.length
-        tune = problem.tuning // n * n
-        # restored past half of its burn-in, the block keeps the masses and searches as fast as at that moment
-        sampler = problem.sampler(True, trajectory=n, momentum_kept=self.kept ** (1.0 / n), adapt_until=2 * tune + n,
+        n, tune = self.length, self.tuning(problem)
+        end = 2 * (tune + TRIALS * n)
+        # restored TRIALS trajectories after half of its burn-in, the block keeps its masses and searches in small steps
+        sampler = problem.sampler(True, trajectory=n, momentum_kept=self.kept ** (1.0 / n), adapt_until=end,
                                   min_adj_step=NEVER, max_adj_step=NEVER)  # fmt: skip
         block = problem.build(begin.walkers, begin.position, begin.temperature, sampler, seed)
-        block.restore(tune + n, {**begin.arrays, "streams": block.streams.state()})
+        block.restore(end - tune, {**begin.arrays, "streams": block.streams.state()})
         problem.settle(block, tune, n, advance)
         return block
 
@@ -167,6 +172,10 @@ class PseudoLangevin:
     @property
     def name(self) -> str:
         return "pseudo-Langevin, rho " + ("auto" if self.rho is None else f"{self.rho:.3g}")
+
+    def tuning(self, problem: Problem) -> int:
+        """Passes before it is measured."""
+        return problem.tuning
 
     def tuned(self, problem: Problem, begin: Equilibrium, seed: int, advance: Callable[[float], None]) -> Block[Any]:
         block = self._block(problem, begin, seed, PROBE if self.rho is None else self.rho)
@@ -260,7 +269,7 @@ def row(problem: Problem, method: Method, block: Any, temperature: float, chains
         "temperature": temperature, "sampler": method.name, "length": getattr(method, "length", None),
         "kept": getattr(method, "kept", None), "rho": None if block.config.full_batch else block.config.rho,
         "lost": int((chains.whole() < len(chains.energy)).sum()), "samples": chains.samples, "seconds": chains.seconds,
-        "acceptance": chains.acceptance,
+        "acceptance": chains.acceptance, "wanted": block.config.acceptance,
     }  # fmt: skip
     if not block.config.full_batch:  # how much hotter than T the strongest directions of the noise are
         found["collective_excess"] = float(block.collective_excess.mean())
@@ -288,9 +297,11 @@ def rows(
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """A row for each temperature and sampler."""
     size = problem.energy.train_size * problem.walkers  # sequence-gradients of a pass of all walkers
-    stretches = [steps * draws * samples_of_a_step(problem.sampler(isinstance(m, Trajectories)),
-                 problem.energy.train_size) * problem.walkers for m in methods for steps, draws in [m.stretch(problem)]]
-    progress.plan(len(temperatures) * (size * (burn_in + problem.tuning * len(methods)) + sum(stretches)))
+    full = [isinstance(method, Trajectories) for method in methods]
+    prices = [samples_of_a_step(problem.sampler(each), problem.energy.train_size) * problem.walkers for each in full]
+    stretches = [math.prod(method.stretch(problem)) * price for method, price in zip(methods, prices, strict=True)]
+    before = burn_in + sum(method.tuning(problem) for method in methods)
+    progress.plan(len(temperatures) * (size * before + sum(stretches)))
     for number, temperature in enumerate(temperatures):
         progress.stage(f"T = {temperature:g}, burn-in by {burn_in:,} passes of {problem.walkers} walkers")
         begin = problem.equilibrate(number, temperature, burn_in, store, progress.advance)

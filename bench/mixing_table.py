@@ -16,6 +16,7 @@ from bench.correlation import FEW_SAMPLES
 HEADS = ("sampler", "acceptance", "tau of U, passes", "per sample of U", "s", "per sample of the error", "s",
          "per e-fold of w", "s", "<U>", "agrees")  # fmt: skip
 AGREES = 3.0  # standard errors
+UNTUNED = 0.25  # farther from the acceptance that is wanted, the time step is not what it should be
 LEGEND = (
     "per ...: sequence-gradients, training samples whose gradient was taken, for an effective sample of U, for one of "
     "the validation error, and for the overlap w·w' to fall to 1/e; s: seconds of this machine for it; a pass: all "
@@ -32,7 +33,7 @@ def title(result: dict[str, Any]) -> str:
     return (
         f"{result['network']}, {result['train_size']:,} training samples, {where}, {result['threads']} thread, torch "
         f"{result['torch']}. {result['walkers']} walkers: {result['burn_in']:,} passes of burn-in from {start}, then "
-        f"of each sampler {result['tuning']:,} to tune itself and about {result['passes']:,} measured."
+        f"of each sampler at least {result['tuning']:,} to tune itself and about {result['passes']:,} measured."
     )
 
 
@@ -86,15 +87,17 @@ def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _verdict(row: dict[str, Any], best: dict[str, Any] | None) -> str:
-    lost = f"{row['lost']} lost" if row["lost"] else ""
+    accepted = math.nan if row["acceptance"] is None else row["acceptance"]
+    untuned = abs(accepted - row["wanted"]) > UNTUNED
+    flaws = [f"{row['lost']} lost" if row["lost"] else "", "time step off" if untuned else ""]
     if "energy" not in row or not row["energy"]["known"]:
-        return ", ".join(filter(None, ["too short", lost]))
+        return ", ".join(filter(None, ["too short", *flaws]))
     assert best is not None
     u, other = row["energy"], best["energy"]
     z = 0.0 if row is best else (u["mean"] - other["mean"]) / math.hypot(u["sem"], other["sem"])
     said = "is compared with" if row is best else f"yes, z = {z:+.1f}" if abs(z) < AGREES else f"NO, z = {z:+.1f}"
     drifts = "drifts" if abs(row["drift"] or 0.0) > AGREES else ""
-    return ", ".join(filter(None, [said, drifts, lost]))
+    return ", ".join(filter(None, [said, drifts, *flaws]))
 
 
 def by_temperature(result: dict[str, Any]) -> list[tuple[float, list[list[str]]]]:

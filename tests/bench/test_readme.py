@@ -25,7 +25,7 @@ def mixing_result(sem: float = 0.002) -> dict[str, Any]:
     series = {"mean": 1.2346, "sem": sem, "time": 8.0, "time_error": 1.0, "draws": 400, "effective": 50.0,
               "known": True}  # fmt: skip
     row = {
-        "temperature": 1.5e-4, "sampler": "trajectories of 100", "lost": 0, "acceptance": 0.712,
+        "temperature": 1.5e-4, "sampler": "trajectories of 100", "lost": 0, "acceptance": 0.712, "wanted": 0.7,
         "samples_per_draw": 1e5, "seconds_per_sample": 1e-4, "drift": 0.3, "energy": series, "error": series,
         "efold": {"samples": 3.21e7, "kind": "extrapolated"},
     }  # fmt: skip
@@ -43,6 +43,15 @@ def test_the_mixing_table_says_costs_bounds_and_extrapolations() -> None:
                          "| 80 ± 10 | ~3.2e7 | ~3,200 | 1.235 ± 0.002 | is compared with |")  # fmt: skip
     assert lines[-1] == ("| 1.5e-4 | pseudo-Langevin, rho 5e-08 | - | > 2,000 | > 2e6 | > 200 | > 2e6 | > 200 | > 5e9 "
                          "| > 500,000 | 1.235 | too short |")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "said"), [(0.5, ""), (0.0, ", time step off"), (0.97, ", time step off"), (None, "")]
+)
+def test_a_time_step_that_is_far_off_is_told(acceptance: float | None, said: str) -> None:
+    result = mixing_result()
+    result["rows"][0]["acceptance"] = acceptance
+    assert mixing_table.verdicts(result["rows"]) == [f"is compared with{said}", "too short"]
 
 
 def test_the_mixing_table_stands_at_the_head_of_its_section_and_is_replaced() -> None:
