@@ -191,8 +191,9 @@ class Plan:
         """One line: what the run will cost."""
         c, sampler = self.config, self.config.sampler
         each = 2 if sampler.scheme == "double" and not sampler.full_batch else 1
-        batch = f"all {self.task.train_size:,}" if sampler.full_batch else f"{sampler.batch}"
-        gradients = f"{each * c.run.steps * self.walkers:.3g} gradients of {batch} samples"
+        every, few = f"all {self.task.train_size:,} samples", f"{sampler.batch} samples"
+        batch = f"{every} (pseudo-Langevin: {few})" if sampler.full_batch else f"{few} (trajectories: {every})"
+        gradients = f"{each * c.run.steps * self.walkers:.3g} gradients of {batch}"
         return (
             f"{self.walkers} walkers x {c.run.steps:,} steps = {gradients} of {c.model.name} "
             f"({self.task.layout.size:,} parameters) on {ranks} rank{'s' if ranks > 1 else ''}; store: "

@@ -203,8 +203,8 @@ class Folding(Grouped):
             self._whole[split, walkers] = list(found or self._batches(split, indices))
         return self._whole[split, walkers]
 
-    def _numbers(self, split: str) -> int:
-        return len(self.sets[split]) * self.network.width
+    def _numbers(self) -> int:
+        return self.train_size * self.network.width
 
     def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
         """The sequences `indices` (W, B), as many at a time as the device takes well."""

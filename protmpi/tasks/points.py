@@ -119,8 +119,8 @@ class Points(Grouped):
             sums[1] += difference.square_().sum((1, 2, 3), dtype=torch.float64)
         return sums
 
-    def _numbers(self, split: str) -> int:
-        return len(self.sets[split]) * self.width
+    def _numbers(self) -> int:
+        return self.train_size * self.width
 
     def _everything(self, split: str, w: Tensor) -> Tensor:
         """Indices (W, N) of all structures of a split."""

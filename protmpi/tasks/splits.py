@@ -48,7 +48,7 @@ class Splits(ABC):
 
 class Grouped(Splits):
     """Walkers go through the network in groups: all together on a GPU, on a CPU one by one, or as many as the caches
-    hold where all of them see the whole of a small split."""
+    hold for the gradient of all samples of a small training set."""
 
     @abstractmethod
     def _gradient(
@@ -67,7 +67,7 @@ class Grouped(Splits):
         """Energies (W,), float64, and gradients (W, P) on the training samples `indices` (W, B), on all if None."""
         parts = [
             self._gradient(w[some], None if indices is None else indices[some], drop)
-            for some in self._together(w, "train" if indices is None else None)
+            for some in self._together(w, indices is None)
         ]
         energies, gradients = zip(*parts, strict=True)
         return torch.cat(energies), torch.cat(gradients)
@@ -75,13 +75,13 @@ class Grouped(Splits):
     @torch.no_grad()
     def _sums_of_all(self, w: Tensor, split: str) -> np.ndarray:
         """`_sums` of all walkers, (2, W)."""
-        return torch.cat([self._sums(w[some], split) for some in self._together(w, split)], dim=1).cpu().numpy()
+        return torch.cat([self._sums(w[some], split) for some in self._together(w)], dim=1).cpu().numpy()
 
     @abstractmethod
-    def _numbers(self, split: str) -> int:
-        """Numbers in the widest array of a pass through a whole split, for one walker."""
+    def _numbers(self) -> int:
+        """Numbers in the widest array of a pass through the whole training set, for one walker."""
 
-    def _together(self, w: Tensor, split: str | None = None) -> list[slice]:
-        """The groups of w (W, P) that see all of a split, or samples of their own."""
-        size = len(w) if w.is_cuda else max(1, CACHE // self._numbers(split)) if split else 1
+    def _together(self, w: Tensor, whole: bool = False) -> list[slice]:
+        """The groups of w (W, P); `whole`: for a gradient of all training samples."""
+        size = len(w) if w.is_cuda else max(1, CACHE // self._numbers()) if whole else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]
