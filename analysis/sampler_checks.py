@@ -146,7 +146,8 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Share of trajectories whose projections can be reversed. The others are rejected, which costs time but no law."""
+    """Share of trajectories that stay on the sphere, so that they can be reversed. The others left its reach and are
+    rejected, which costs time but no law."""
     if "boltzmann_factor" not in run.observables:
         return
     for temperature, reversible in in_equilibrium(run, data, "reversible"):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
-UNSHOWN = ("norm2", "slot_temperature", "collective_excess", "distance")
+UNSHOWN = ("norm2", "slot_temperature", "collective_excess", "distance", "boltzmann_factor", "reversible")
 """Draw variables that have no column of their own in the table at the end."""
 WIDTH = 120  # columns where there is no terminal to ask
 LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
