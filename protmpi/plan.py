@@ -105,7 +105,7 @@ class Plan:
                 Variable("acceptance", "draw", "mean acceptance probability since the draw before"),
                 Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean "
                          "is that of reversible"),
-                Variable("reversible", "draw", "share of trajectories since then that stayed on the sphere, so can be reversed"),
+                Variable("reversible", "draw", "share of trajectories since then that stayed on the sphere"),
                 Variable("time_step", "draw", "time step h of the trajectories"),
             ]
         return [
