@@ -88,9 +88,8 @@ GOES_ON = --set sampler.walkers_per_temperature=3 --set sampler.adapt_until=1600
 kspin: setup
 	.venv/bin/protmpi train configs/kspin.toml
 	$(RANKS) .venv/bin/protmpi run configs/kspin.toml
-	.venv/bin/python bench/ends.py $(KSPIN)/store.zarr $(KSPIN)/ends
 	for t in $(LADDER); do \
-	  echo --set sampler.temperatures=[$$t] --set train.file=$(KSPIN)/ends/$$t.h5 --store $(KSPIN)/hmc-$$t.zarr; \
+	  echo --set sampler.temperatures=[$$t] --set sampler.start=$(KSPIN)/store.zarr --store $(KSPIN)/hmc-$$t.zarr; \
 	done | xargs -P 2 -L 1 .venv/bin/protmpi run configs/kspin-hmc.toml $(GOES_ON)
 	.venv/bin/python bench/continued.py $(KSPIN)/store.zarr $(LADDER:%=$(KSPIN)/hmc-%.zarr)
 

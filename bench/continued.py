@@ -1,7 +1,6 @@
 """Walkers of one sampler that another one takes over: what was wrong with their law goes, what is only slow stays.
 
-    python bench/ends.py STORE FOLDER
-    protmpi run OTHER --set 'sampler.temperatures=[T]' --set train.file=FOLDER/T.h5 --set sampler.start=OT \\
+    protmpi run OTHER --set 'sampler.temperatures=[T]' --set sampler.start=STORE \\
         --set sampler.walkers_per_temperature=3 --store CONTINUED      for each T; as many walkers as STORE has at it
     python bench/continued.py STORE CONTINUED ...
 
