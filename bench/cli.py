@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from bench.progress import Progress
+from protmpi.commands import Commands
 from protmpi.errors import ConfigError
 
-app = typer.Typer(add_completion=False)
+app = Commands(add_completion=False)
 
 Device = Literal["auto", "cpu", "cuda"]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]

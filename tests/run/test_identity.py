@@ -16,6 +16,7 @@ from protmpi.run import run
 
 SHORT = """
 [sampler]
+kind = "constrained"
 start = "random"
 temperatures = [1e-3, 2e-3]
 rho = 1e-3

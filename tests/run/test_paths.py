@@ -31,6 +31,7 @@ test = 5
 kind = "feedforward"
 layers = [3]
 [sampler]
+kind = "constrained"
 start = "random"
 temperatures = [1e-4]
 rho = 1e-3
