@@ -33,7 +33,7 @@ def arrangement(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "as on a CPU":
         return
     size = 64 if request.param == "as on a GPU" else 4
-    monkeypatch.setattr(Folding, "_together", lambda self, w: [slice(0, len(w))])
+    monkeypatch.setattr(Folding, "_together", lambda self, w, whole=False: [slice(0, len(w))])
     monkeypatch.setattr(Folding, "_batches", lambda self, split, indices: self.sets[split].batches(indices, size, size))
 
 

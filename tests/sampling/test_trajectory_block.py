@@ -68,8 +68,8 @@ class Noted(TrajectoryBlock):
         super().__init__(*arguments, **keys)
         self.made: list[tuple[int, Tensor]] = []
 
-    def _estimate(self, w: Tensor, rows: Sequence[int]) -> Tensor:
-        found = super()._estimate(w, rows)
+    def _estimate(self, w: Tensor, rows: Sequence[int], most: int | None = None) -> Tensor:
+        found = super()._estimate(w, rows, most)
         self.made.append((self.step, self.config.batch * found))
         return found
 
