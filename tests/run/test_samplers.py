@@ -97,7 +97,7 @@ def test_in_pieces_and_on_more_ranks_is_the_run_in_one(
         assert (np.diff(store.read("rho")[:, store.first_measured["draw"] :]) == 0).all()
         assert (store.read("rho_search")[:, -1] >= 3).all()
     else:
-        assert (store.read("acceptance") > 0.2).all()
+        assert (store.read("acceptance").mean(1) > 0.2).all()  # of five trajectories between two draws
 
 
 def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path) -> None:
