@@ -120,8 +120,10 @@ def _constants(store: Store) -> list[str]:
 
 
 def _identity(store: Store, physics: Physics) -> list[str]:
+    """Data, weights and stores that walkers start from are in the identity by content, in no configuration."""
     written = store.attributes.get("identity")
-    files = {key: value for key, value in written.items() if key.endswith(".file")} if isinstance(written, dict) else {}
+    known = written.items() if isinstance(written, dict) else ()
+    files = {key: value for key, value in known if key.endswith(".file") or key.startswith("sampler.start ")}
     differing = store.differing({**files, **physics(store.config)})
     return [f"identity and configuration differ: {', '.join(differing)}"] if differing else []
 
