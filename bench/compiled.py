@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bench import measure
-from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.sections import PUBLISHED_NETWORKS
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from bench import measure
-from protmpi.sampling.exchange import Exchange
-from protmpi.sampling.noise import Thermostat, white_noise
+from protmpi.sampling.kernels.noise import Thermostat, white_noise
+from protmpi.sampling.temperature.exchange import Exchange
 
 LADDERS, REPEATS = 2, 20
 

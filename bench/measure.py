@@ -24,9 +24,9 @@ from hpc.world import OneRank
 from protmpi import models
 from protmpi.config import parse
 from protmpi.data.dataset import FoldingData
-from protmpi.sampling.langevin import LangevinBlock
-from protmpi.sampling.replay import cuda_graph
 from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.walkers.langevin import LangevinBlock
+from protmpi.sampling.walkers.recording import cuda_graph
 from protmpi.sections import ModelConfig
 from protmpi.store import creation
 from protmpi.store.schema import Schema, Variable

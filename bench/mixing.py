@@ -25,8 +25,8 @@ from protmpi import sampling
 from protmpi.config import Config
 from protmpi.errors import ConfigError
 from protmpi.plan import Plan
-from protmpi.sampling.block import Block
 from protmpi.sampling.sections import SamplerConfig, rho_limit
+from protmpi.sampling.walkers.block import Block
 from protmpi.tasks import Task
 
 PUBLISHED_RHO = 5e-8  # transformer-4-64 at T = 1.1e-4

@@ -24,7 +24,7 @@ from analysis.cells import exponent_form, plus_minus
 from analysis.chains import estimate
 from protmpi import tasks
 from protmpi.config import Config, load
-from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.store.reader import Store
 from protmpi.tasks import Task
 

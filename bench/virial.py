@@ -21,7 +21,7 @@ from analysis.cells import exponent_form, plus_minus
 from protmpi import tasks
 from protmpi.config import parse_stored
 from protmpi.errors import StoreError
-from protmpi.sampling.energy import Regulariser, full_gradient
+from protmpi.sampling.kernels.energy import Regulariser, full_gradient
 
 
 def virial(task: tasks.Task, regulariser: Regulariser, w: torch.Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from protmpi import sampling
 from protmpi.plan import Plan
 from protmpi.quarantine import Loss, dump
-from protmpi.sampling.block import Block
+from protmpi.sampling.walkers.block import Block
 
 
 class Ensemble:
@@ -21,7 +21,6 @@ class Ensemble:
     def __init__(self, plan: Plan, blocks: range, device: str) -> None:
         self.plan, self.walkers = plan, plan.walkers_of(blocks)
         self._blocks = [self._block(plan.walkers_of(range(b, b + 1)), device) for b in blocks]
-        self.temperature = np.array([plan.config.temperature_of(walker) for walker in self.walkers])
         self.energies = np.full(len(self.walkers), np.nan)
         """Full-batch energies at the last draw, (my walkers,)."""
         self._since = time.monotonic()
@@ -80,7 +79,7 @@ class Ensemble:
     def thermal_mass(self) -> np.ndarray:
         """Largest M T of my walkers for each parameter, (P,); lost walkers have none."""
         largest = [
-            (block.mass * block.thermostat.temperature).nan_to_num(0.0, posinf=0.0).amax(0) for block in self._blocks
+            (block.mass * block.temperature).nan_to_num(0.0, posinf=0.0).amax(0) for block in self._blocks
         ]
         return np.asarray(torch.stack(largest).amax(0).cpu().numpy())
 
@@ -92,9 +91,7 @@ class Ensemble:
     def move(self, temperatures: np.ndarray) -> None:
         """Put my walkers at `temperatures` (my walkers,)."""
         for block, rows in zip(self._blocks, self._rows(), strict=True):
-            if (temperatures[rows] != self.temperature[rows]).any():
-                block.move(temperatures[rows])
-        self.temperature = temperatures
+            block.move(temperatures[rows])
 
     def _rows(self) -> list[slice]:
         """Where the walkers of each block stand among mine."""
@@ -117,16 +114,14 @@ class Ensemble:
         """Step and checkpoint that were kept last; step 0 has nothing worth keeping."""
         return self._blocks[0].last_good[0], _side_by_side([block.last_good[1] for block in self._blocks])
 
-    def stand_in(self) -> dict[str, np.ndarray]:
-        """What a checkpoint looks like, before there is one."""
-        return _side_by_side([block.stand_in() for block in self._blocks])
+    def stand_in(self, step: int) -> dict[str, np.ndarray]:
+        """What a checkpoint taken at `step` looks like."""
+        return _side_by_side([block.stand_in(step) for block in self._blocks])
 
     def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
         """Go on from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""
-        self.temperature = temperatures
         for block, rows in zip(self._blocks, self._rows(), strict=True):
-            block.set_temperatures(temperatures[rows])
-            block.restore(step, {name: values[rows] for name, values in checkpoint.items()})
+            block.restore(step, {name: values[rows] for name, values in checkpoint.items()}, temperatures[rows])
 
 
 def _side_by_side(rows: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from hpc.world import World, together
 from protmpi.ensemble import Ensemble
 from protmpi.errors import ConfigError, SamplingError
 from protmpi.plan import Plan
-from protmpi.sampling import ladder
+from protmpi.sampling.temperature import ladder
 from protmpi.store.reader import Store
 
 if TYPE_CHECKING:

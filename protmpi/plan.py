@@ -15,10 +15,10 @@ import numpy as np
 
 from protmpi import weights
 from protmpi.config import Config
-from protmpi.sampling import ladder
-from protmpi.sampling.energy import Regulariser
-from protmpi.sampling.langevin import QUANTILES
-from protmpi.sampling.step_size import STAGES
+from protmpi.sampling.burn_in.step_size import STAGES
+from protmpi.sampling.kernels.energy import Regulariser
+from protmpi.sampling.temperature import ladder
+from protmpi.sampling.walkers.langevin import QUANTILES
 from protmpi.starts import Starts, norm2
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task

@@ -20,7 +20,7 @@ from protmpi import config as configuration
 from protmpi import sampling, tasks
 from protmpi.errors import DataError
 from protmpi.hdf5 import hdf5_file, numbers, reading
-from protmpi.sampling.block import Block
+from protmpi.sampling.walkers.block import Block
 from protmpi.tasks import Task
 
 SCHEMA = "protmpi-dump-1"
@@ -40,11 +40,11 @@ def dump(folder: Path, config: configuration.Config, task: Task, block: Block[An
     step, arrays = block.last_good
     walker = block.walkers[row]
     state = {name: np.ascontiguousarray(values[row : row + 1]) for name, values in arrays.items()}
-    temperature = block.thermostat.temperature[row].double().cpu().numpy()
+    temperature = block.temperature[row].double().cpu().numpy()
     start = block.start[row : row + 1]
     anneal = [config.annealing(walker)]
     alone = sampling.build([walker], start, temperature, task, config.sampler, config.run.seed, anneal)
-    alone.restore(step, state)
+    alone.restore(step, state, temperature)
     loss = relive(alone, block.step - step)
     with hdf5_file(folder / f"walker-{walker}.h5") as file:
         file.attrs.update({"schema": SCHEMA, "config": config.model_dump_json(), "data_hash": task.data_hash,
@@ -83,7 +83,7 @@ def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
     block = sampling.build([walker], torch.tensor(start, device=device), temperature, task, config.sampler,
                            config.run.seed, [config.annealing(walker)])  # fmt: skip
     try:
-        block.restore(last_good, arrays)
+        block.restore(last_good, arrays, temperature)
     except (KeyError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: its state does not fit its configuration ({error})") from None
     return Loss(walker, recorded, str(attributes["reason"])), relive(block, recorded - last_good)

@@ -176,5 +176,5 @@ def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
     if last := store.record:
         everyone = range(ensemble.plan.walkers)
         tempering.restore(store.read_checkpoint(last, everyone, tempering.checkpoint(everyone)))
-        mine = store.read_checkpoint(last, ensemble.walkers, ensemble.stand_in())
+        mine = store.read_checkpoint(last, ensemble.walkers, ensemble.stand_in(last["step"]))
         ensemble.restore(last["step"], mine, tempering.temperature[ensemble.walkers])

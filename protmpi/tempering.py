@@ -17,8 +17,8 @@ from hpc.world import World
 from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError
 from protmpi.plan import Plan
-from protmpi.sampling.exchange import Exchange
-from protmpi.sampling.simulated import Simulated
+from protmpi.sampling.temperature.exchange import Exchange
+from protmpi.sampling.temperature.simulated import Simulated
 
 
 class Walk(Protocol):

@@ -1,17 +1,14 @@
-"""How it is sampled: one kernel per file in the order build / State / init / step. Knows no task, no MPI, no file.
+"""How it is sampled. Knows no task, no MPI, no file.
 
-streams          random numbers, one stream per (seed, walker, purpose)
-noise            variance s² of the mini-batch gradient and the heat of its correlation, masses, white noise
-pseudo_langevin  the thermostat whose noise is partly the mini-batch's (METHOD section 2)
-constrained      the same on the sphere |w|² = Q (METHOD section 3)
-replay           its steps recorded once and replayed, a CUDA graph on a GPU
-adaptation       when s² is estimated anew and what becomes of the masses (METHOD section 4)
-step_size        the search behind `rho = "auto"`
-trajectories     full-batch Langevin trajectories with a Metropolis test, plain and on the sphere (METHOD section 15)
-energy           what is sampled, as a sampler sees it
-exchange, ladder which neighbours swap temperatures, and where the temperatures stand (METHOD section 6)
-simulated        walkers that jump over the temperatures alone, by learned weights
-block            walkers that are advanced together: langevin, trajectory_block
+kernels      one step each, in the order build / State / init / step: `pseudo_langevin`, the thermostat whose noise is
+             partly the mini-batch's; `constrained`, the same on the sphere; `trajectories` of the full gradient with a
+             Metropolis test; `sphere`, its geometry; `noise`, s² and the white noise; `energy`, what is sampled
+burn_in      policies that end when the burn-in ends: `pace` (rho, with the search `step_size`) and `masses` of
+             pseudo-Langevin, `tuning` of trajectories
+walkers      blocks of walkers that are advanced together, with their state, checkpoint, observables and recorded steps
+temperature  walkers that move in temperature: `exchange`, `simulated`, and the `ladder` where temperatures stand
+streams      random numbers, one stream per (seed, walker, purpose)
+sections     [sampler] and [tempering] of a configuration
 """
 
 from __future__ import annotations
@@ -23,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from protmpi.sampling.block import Block
-    from protmpi.sampling.energy import Energy
+    from protmpi.sampling.kernels.energy import Energy
     from protmpi.sampling.sections import SamplerConfig
+    from protmpi.sampling.walkers.block import Block
 
 
 def build(
@@ -41,9 +38,9 @@ def build(
 
     Trajectories lead each walker through its temperatures of `anneal` first.
     """
-    from protmpi.sampling.langevin import LangevinBlock
-    from protmpi.sampling.trajectory_block import TrajectoryBlock
+    from protmpi.sampling.walkers.langevin import LangevinBlock
+    from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
     if config.full_batch:
-        return TrajectoryBlock(walkers, start, temperatures, energy, config, seed, anneal=anneal)
-    return LangevinBlock(walkers, start, temperatures, energy, config, seed)
+        return TrajectoryBlock(walkers, start, energy, config, seed, temperatures=temperatures, anneal=anneal)
+    return LangevinBlock(walkers, start, energy, config, seed, temperatures=temperatures)

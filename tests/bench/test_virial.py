@@ -13,7 +13,7 @@ from protmpi import tasks
 from protmpi.config import load
 from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
-from protmpi.sampling.energy import Regulariser
+from protmpi.sampling.kernels.energy import Regulariser
 
 CONFIG = (
     KSPIN

@@ -122,7 +122,7 @@ from protmpi.config import load
 from protmpi.display import Display
 from protmpi.errors import ProtmpiError
 from protmpi.run import run
-from protmpi.sampling import exchange
+from protmpi.sampling.temperature import exchange
 
 world, honest, calls = connect(), exchange.swap, []
 

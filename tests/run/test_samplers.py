@@ -17,9 +17,9 @@ from protmpi import quarantine, tasks
 from protmpi.config import Config, load
 from protmpi.ensemble import Ensemble
 from protmpi.plan import Plan
-from protmpi.sampling.langevin import LangevinBlock
-from protmpi.sampling.noise import noise_share
-from protmpi.sampling.step_size import FIRST
+from protmpi.sampling.burn_in.step_size import FIRST
+from protmpi.sampling.kernels.noise import noise_share
+from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.store.reader import Store
 from protmpi.tasks.kspin import KSpin
 

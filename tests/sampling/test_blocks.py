@@ -14,10 +14,10 @@ from scipy import special
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling.block import Block
-from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.sections import SamplerConfig
-from protmpi.sampling.trajectory_block import TrajectoryBlock
+from protmpi.sampling.walkers.block import Block
+from protmpi.sampling.walkers.langevin import LangevinBlock
+from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
 P, WALKERS, TEMPERATURE, STIFFNESS, LIMIT = 10, 24, 0.02, 1.0, 4.0
 

@@ -14,9 +14,9 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from protmpi.sampling import constrained, pseudo_langevin
-from protmpi.sampling.noise import Thermostat, white_noise
-from protmpi.sampling.pseudo_langevin import PseudoLangevin, State
+from protmpi.sampling.kernels import constrained, pseudo_langevin
+from protmpi.sampling.kernels.noise import Thermostat, white_noise
+from protmpi.sampling.kernels.pseudo_langevin import PseudoLangevin, State
 
 WALKERS = 2_000
 LIMIT = 4.0  # standard errors; a test has at most some dozens of comparisons

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from protmpi.sampling import exchange, ladder
 from protmpi.sampling.streams import uniforms
+from protmpi.sampling.temperature import exchange, ladder
 
 SCHEMES = ("even-odd", "random")
 LIMIT = 4.0

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling import adaptation, pseudo_langevin
-from protmpi.sampling.constrained import multiplier, project_momentum
-from protmpi.sampling.noise import (
+from protmpi.sampling.burn_in.masses import fresh_masses, layer_means, new_masses, settled_masses
+from protmpi.sampling.kernels import pseudo_langevin
+from protmpi.sampling.kernels.noise import (
     Thermostat,
     collective_excess,
     estimate_variance,
@@ -21,7 +21,9 @@ from protmpi.sampling.noise import (
     noise_share,
     white_noise,
 )
+from protmpi.sampling.kernels.sphere import multiplier, project_momentum
 from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.walkers.schedule import Schedule
 
 LAYOUT = Layout([("a", (3,)), ("b", (2, 2))])
 RHO = torch.full((2, 1), 0.01, dtype=torch.float64)
@@ -222,8 +224,8 @@ def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
     mass = masses(s2, 0.01, t)
     jumped = s2.clone()
     jumped[0, 3] *= 50.0
-    fresh = adaptation.fresh_masses(jumped, RHO, t, config, LAYOUT)
-    grown, redrawn = adaptation.new_masses(mass, fresh, jumped, t, config.rho_max, [False, False])
+    fresh = fresh_masses(jumped, RHO, t, config, LAYOUT)
+    grown, redrawn = new_masses(mass, fresh, jumped, t, config.rho_max, [False, False])
     expected = torch.zeros(2, 7, dtype=torch.bool)
     expected[0, 3] = True
     assert torch.equal(redrawn, expected)
@@ -233,8 +235,8 @@ def test_masses_grow_only_where_rho_passes_its_maximum() -> None:
 
 def test_a_reset_gives_every_parameter_its_rho_again() -> None:
     t, config, s2 = thermostat("double"), SamplerConfig(rho=0.01, rho_max=0.1, mass_floor=0.0), positive(2, 7)
-    fresh = adaptation.fresh_masses(3 * s2, RHO, t, config, LAYOUT)
-    new, redrawn = adaptation.new_masses(masses(s2, 0.05, t), fresh, 3 * s2, t, config.rho_max, [True, False])
+    fresh = fresh_masses(3 * s2, RHO, t, config, LAYOUT)
+    new, redrawn = new_masses(masses(s2, 0.05, t), fresh, 3 * s2, t, config.rho_max, [True, False])
     torch.testing.assert_close(noise_share(3 * s2, new, t)[0], torch.full((7,), 0.01, dtype=torch.float64))
     assert redrawn[0].all()
 
@@ -245,7 +247,7 @@ def test_settled_masses_only_grow() -> None:
     mass = masses(0.01 * positive(2, 7), 0.01, t)
     estimates = [positive(2, 7, seed=seed) * 10.0 ** (seed % 3 - 1) for seed in range(6)]
     for s2 in estimates:
-        grown, redrawn = adaptation.settled_masses(mass, adaptation.fresh_masses(s2, RHO, t, config, LAYOUT))
+        grown, redrawn = settled_masses(mass, fresh_masses(s2, RHO, t, config, LAYOUT))
         assert torch.equal(redrawn, grown > mass)
         assert (grown >= mass).all()
         mass = grown
@@ -256,7 +258,7 @@ def test_settled_masses_only_grow() -> None:
 
 def test_interval_grows_with_the_streak_and_falls_back() -> None:
     config = SamplerConfig(min_adj_step=100, max_adj_step=250)
-    schedule = adaptation.Schedule.start(1, config)
+    schedule = Schedule.start(1, config)
     due = []
     for agreed in (True, True, True, False):
         schedule.advance(0, agreed, int(schedule.due[0]), config)
@@ -266,7 +268,7 @@ def test_interval_grows_with_the_streak_and_falls_back() -> None:
 
 def test_layer_means_are_constant_on_each_array() -> None:
     s2 = positive(2, 7)
-    means = adaptation.layer_means(s2, LAYOUT)
+    means = layer_means(s2, LAYOUT)
     torch.testing.assert_close(means[:, :3], s2[:, :3].mean(1, keepdim=True).expand(-1, 3))
     torch.testing.assert_close(means[:, 3:], s2[:, 3:].mean(1, keepdim=True).expand(-1, 4))
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from protmpi.sampling import step_size
-from protmpi.sampling.step_size import FIRST, Search
+from protmpi.sampling.burn_in import step_size
+from protmpi.sampling.burn_in.step_size import FIRST, Search
 
 BUDGET, TICK = 60_000, 50
 TOLERANCE = 0.01

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling.exchange import Exchange
-from protmpi.sampling.langevin import LangevinBlock
 from protmpi.sampling.sections import SamplerConfig
-from protmpi.sampling.simulated import Simulated
-from protmpi.sampling.trajectory_block import TrajectoryBlock
+from protmpi.sampling.temperature.exchange import Exchange
+from protmpi.sampling.temperature.simulated import Simulated
+from protmpi.sampling.walkers.langevin import LangevinBlock
+from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
 LIMIT = 3.5  # of some 60 comparisons in all
 GROUPS = 40  # ladders, or groups of walkers, that never meet

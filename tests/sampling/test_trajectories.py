@@ -16,9 +16,9 @@ from torch import Tensor
 
 from protmpi.data.sections import KSpinConfig
 from protmpi.models.feedforward import Feedforward
-from protmpi.sampling.constrained import dot
-from protmpi.sampling.energy import Regulariser, full_gradient
-from protmpi.sampling.trajectories import EnergyGradient, State, Trajectories
+from protmpi.sampling.kernels.energy import Regulariser, full_gradient
+from protmpi.sampling.kernels.sphere import dot
+from protmpi.sampling.kernels.trajectories import EnergyGradient, State, Trajectories
 from protmpi.tasks.kspin import KSpin
 
 WALKERS = 1_000

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from protmpi.models.layout import Layout
 from protmpi.sampling.sections import SamplerConfig
-from protmpi.sampling.trajectory_block import TrajectoryBlock
+from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
 P, N, TRAJECTORY = 10, 300, 4
 TEMPERATURES = np.array([0.02, 0.05, 0.03])

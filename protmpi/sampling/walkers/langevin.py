@@ -1,4 +1,4 @@
-"""A block of pseudo-Langevin walkers: constrained or not, masses and noise adapted during burn-in."""
+"""A block of pseudo-Langevin walkers: constrained or not, their white noise following s² of the mini-batches."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.sampling import adaptation, constrained, pseudo_langevin
-from protmpi.sampling.block import Block
-from protmpi.sampling.constrained import dot
-from protmpi.sampling.noise import collective_excess, noise_samples, noise_share
-from protmpi.sampling.pseudo_langevin import State
-from protmpi.sampling.replay import Record, RecordedSteps, cuda_graph
-from protmpi.sampling.step_size import FROZEN, Search
+from protmpi.sampling.burn_in import masses
+from protmpi.sampling.burn_in.pace import Pace
+from protmpi.sampling.kernels import constrained, pseudo_langevin
+from protmpi.sampling.kernels.noise import Thermostat, collective_excess, noise_samples, noise_share
+from protmpi.sampling.kernels.pseudo_langevin import State
+from protmpi.sampling.kernels.sphere import dot, project_momentum
+from protmpi.sampling.walkers.block import Block
+from protmpi.sampling.walkers.recording import Record, RecordedSteps, cuda_graph
+from protmpi.sampling.walkers.schedule import Schedule, agrees
 
 QUANTILES = (0.1, 0.5, 0.9)
 """Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
@@ -27,51 +29,56 @@ TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of 
 class LangevinBlock(Block[State]):
     """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: Any, temperatures: np.ndarray) -> None:
         super().__init__(*arguments)
         c = self.config
-        self._turn = c.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
-        constants = (self.thermostat, self._gradient, self.streams.step_normals)
+        thermostat = Thermostat(self._column(temperatures), c.m1, c.dt, c.scheme)
+        constants = (thermostat, self._gradient, self.streams.step_normals)
         if self.norm2 is None:
             self.kernel = pseudo_langevin.build(*constants)
         else:
             self.kernel = constrained.build(*constants, self.norm2, c.fixman)
-        self._set_thermostat()
         self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
         self._recorded: RecordedSteps | None = None
-        self._searches: list[Search] = []
-        if c.rho == "auto":
-            tick = max(1, round(0.5 / c.m1**2))
-            spread = (self.layout.size / 2.0) ** 0.5 * self.thermostat.temperature.squeeze(1).cpu().numpy()
-            self._searches = [Search(c.adapt_until, tick, c.rho_tolerance, c.rho_max, float(s)) for s in spread]
+        self.schedule = Schedule.start(len(self.walkers), c)
+        spread = (self.layout.size / 2.0) ** 0.5 * self.temperature.squeeze(1).cpu().numpy()
+        self.burn_in = Pace(c, self.start, spread) if c.adapt_until else None
+        self.found_rho = [c.rho_max] * len(self.walkers)  # where each finds its own, by the end of the burn-in
+        self.rho_stage = np.full(len(self.walkers), -1)
+        self._set_thermostat()
         self.collective_excess = np.zeros(len(self.walkers))
-        self._anchor = self.start  # weights to which a refused trial of the search returns
         self._history: dict[str, np.ndarray] = {}
+
+    @property
+    def thermostat(self) -> Thermostat:
+        return self.kernel.thermostat
+
+    @property
+    def temperature(self) -> Tensor:
+        return self.thermostat.temperature
 
     @property
     def mass(self) -> Tensor:
         return self.state.mass
 
-    @property
-    def _rho_first(self) -> float | None:
-        """rho for as long as pace counts for more than exactness."""
-        return self.config.rho_first if self.step < self._turn else None
-
     def _set_thermostat(self) -> None:
         """That of this step. Under rho_first slow directions, which have little mini-batch noise, must not be left too
         cold, for at the rho that follows they take long to forget it; the heat of the others, stiff ones, goes soon.
         """
-        self.thermostat = self.kernel.thermostat = replace(self.thermostat, white_alone=self._rho_first is not None)
+        hurries = self.burn_in is not None and self.burn_in.hurries(self.step)
+        self.kernel.thermostat = replace(self.thermostat, white_alone=hurries)
 
     @property
     def rho(self) -> Tensor:
-        """The share that masses are made for, (W, 1)."""
-        temperatures = self.thermostat.temperature.squeeze(1).tolist()
-        if self._rho_first:
-            shares = [self._rho_first] * len(temperatures)
+        """The fraction of the thermal noise that masses are made for, (W, 1)."""
+        c, burn_in = self.config, self.burn_in
+        if burn_in and burn_in.hurries(self.step):
+            fractions = [c.rho_first] * len(self.walkers)
+        elif c.rho == "auto":
+            fractions = [search.rho for search in burn_in.searches] if burn_in else self.found_rho
         else:
-            shares = [s.rho for s in self._searches] or [self.config.rho_at(t) for t in temperatures]
-        return torch.tensor(shares, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
+            fractions = [c.rho_at(t) for t in self.temperature.squeeze(1).tolist()]
+        return torch.tensor(fractions, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _gradient(self, w: Tensor) -> Tensor:
         return self._gradient_at(w, self._minibatch("minibatch", None))
@@ -99,10 +106,11 @@ class LangevinBlock(Block[State]):
             due = [row for row in range(len(self.walkers)) if self.schedule.due[row] <= self.step]
             if due:
                 self._adapt(due)
-            goal = min(end, int(self.schedule.due.min()), self._next_look())
+            goal = min(end, int(self.schedule.due.min()), self.burn_in.next_look(self.step) if self.burn_in else end)
             self._advance(goal - self.step)
             self.step = goal
-            self._look()
+            if self.burn_in:
+                self._look(self.burn_in)
 
     def _advance(self, steps: int) -> None:
         """Nothing but steps of the kernel, recorded where that is worth it."""
@@ -119,58 +127,39 @@ class LangevinBlock(Block[State]):
             )  # fmt: skip
         self._state = self._recorded(self.state, self.thermostat.temperature, steps)
 
-    def _next_look(self) -> int:
-        """Step at which masses may change next, but for estimates of s²: half of the burn-in, its end, a look of the
-        search for rho."""
-        ends = [end for end in (self._turn, self.config.adapt_until) if end > self.step]
-        if self._searches and ends:
-            ends.append((self.step // self._searches[0].tick + 1) * self._searches[0].tick)
-        return min(ends, default=int(np.iinfo(np.int64).max))
-
-    def _look(self) -> None:
-        """At half of the burn-in all masses are made anew, those of its start may be off by orders of magnitude; at its
-        end they grow for the last time. In between they follow where a search changes rho."""
-        changed = []
-        if self._searches and self.step <= self.config.adapt_until:
-            changed = self._tell_searches(self.step == self.config.adapt_until)
-        if self.step == self._turn:
+    def _look(self, burn_in: Pace) -> None:
+        """Do what the burn-in asks for at this step. At its end masses grow for the last time."""
+        look = burn_in.look(self.step, self.position, self.kinetic_ratio, self._full_energy)
+        for row in look.refused:
+            self._put([row], position=burn_in.anchor[row : row + 1])
+        if self.step == burn_in.turn:
             self._set_thermostat()
-            changed = list(range(len(self.walkers)))
-        if compared := [row for row in changed if self._searches and self._searches[row].comparing]:
+        if compared := look.at_known_noise:
             self._make_masses(compared, self.state.noise_variance[compared])
-        if remade := [row for row in changed if row not in compared]:
+        if remade := look.anew:
             self._make_masses(remade, self._estimate(self.position[remade], remade))
             self._measure_excess(remade)
-        if self.step == self.config.adapt_until and (rest := [r for r in range(len(self.walkers)) if r not in changed]):
-            self._adapt(rest, last=True)
+        if self.step == self.config.adapt_until:
+            if rest := sorted(set(range(len(self.walkers))) - {*compared, *remade}):
+                self._adapt(rest)
+            self._end_burn_in(burn_in)
 
-    def _tell_searches(self, last: bool) -> list[int]:
-        """The walkers whose rho changed."""
-        if self.step % self._searches[0].tick and not last:
-            return []
-        kinetic, changed = self.kinetic_ratio(), []
-        for row, search in enumerate(self._searches):
-            before, energy = search.rho, np.nan
-            if search.wants_energy(self.step):
-                here = self.position[row : row + 1]
-                energy = float(self.energy.evaluate(here, "train")[0][0])
-                energy += float(self.regulariser.energy(self.position)[row])
-            refused = search.tell(self.step, float(kinetic[row]), energy)
-            if last:
-                search.freeze()
-            search.limit()
-            if refused:
-                self._put([row], position=self._anchor[row : row + 1])
-            if search.since == self.step:
-                self._anchor = self._anchor.index_copy(0, self._index([row]), self.position[row : row + 1])
-            if refused or search.rho != before:
-                changed.append(row)
-        return changed
+    def _end_burn_in(self, burn_in: Pace) -> None:
+        """From here on no mass changes; what the walkers found is kept."""
+        self.burn_in, self._history = None, {}
+        if burn_in.searches:
+            self.found_rho = [search.rho for search in burn_in.searches]
+            self.rho_stage = np.array([search.stage for search in burn_in.searches])
+
+    def _full_energy(self, row: int) -> float:
+        """Full-batch energy of the walker in `row`, the regulariser included."""
+        here = self.position[row : row + 1]
+        return float(self.energy.evaluate(here, "train")[0][0]) + float(self.regulariser.energy(self.position)[row])
 
     def _fresh_masses(self, rows: Sequence[int], noise_variance: Tensor) -> Tensor:
         """Masses of the walkers `rows` for their rho, (rows, P)."""
         thermostat = self.thermostat.rows(rows)
-        return adaptation.fresh_masses(noise_variance, self.rho[list(rows)], thermostat, self.config, self.layout)
+        return masses.fresh_masses(noise_variance, self.rho[list(rows)], thermostat, self.config, self.layout)
 
     def _make_masses(self, rows: list[int], noise_variance: Tensor) -> None:
         """Masses for the present rho, and momenta drawn anew."""
@@ -190,24 +179,24 @@ class LangevinBlock(Block[State]):
             return np.asarray(collective_excess(samples, s2, mass, thermostat).cpu().numpy())
 
         self.collective_excess[rows] = excess(self.state.mass[rows])
-        if self._searches and self.step <= self.config.adapt_until:
+        if self.burn_in and self.burn_in.searches:
             for row, found in zip(rows, excess(self._fresh_masses(rows, s2)), strict=True):
-                search = self._searches[row]
+                search = self.burn_in.searches[row]
                 search.collective = search.rho * self.config.collective_tolerance / max(float(found), 1e-30)
 
     def share_masses(self, thermal_mass: np.ndarray) -> None:
         self.thermal_mass = self._tensor(thermal_mass)
         heavier = self._shared_masses() / self.mass
-        for search, ratio in zip(self._searches, heavier.mean(1).tolist(), strict=False):
-            search.rho /= ratio  # what the walker found alone; now all share the steps of the shortest
+        # what a walker found alone; now all share the steps of the shortest
+        ratios = heavier.mean(1).tolist()
+        self.found_rho = [rho / ratio for rho, ratio in zip(self.found_rho, ratios, strict=False)]
         mass, xi = self._shared_masses(), self.streams.normals("exchange", self.position, range(len(self.walkers)))
         momentum = self.kernel.draw_momentum(self.position, mass, xi, self.thermostat)
         self._state = self.kernel.with_noise(replace(self.state, momentum=momentum, mass=mass))
         self._history = {}
 
-    def move(self, temperatures: np.ndarray) -> None:
-        self.set_temperatures(temperatures)
-        self.kernel.thermostat = self.thermostat
+    def _move(self, temperature: Tensor) -> None:
+        self.kernel.thermostat = replace(self.thermostat, temperature=temperature)
         self._state = self.kernel.with_noise(replace(self.state, mass=self._shared_masses()))
         self._history = {}  # shares of the noise are the same but for the last bit, which a resumed run must have too
 
@@ -229,7 +218,7 @@ class LangevinBlock(Block[State]):
     def finite(self) -> np.ndarray:
         """A walker on trial counts as finite: its search for rho calls it back at the next look."""
         total = self.position.sum(1, dtype=torch.float64) + self.state.momentum.sum(1, dtype=torch.float64)
-        on_trial = [search.stage < FROZEN for search in self._searches] or [False]
+        on_trial = [self.burn_in is not None and self.burn_in.on_trial(row) for row in range(len(self.walkers))]
         return np.asarray(torch.isfinite(total).cpu().numpy()) | np.array(on_trial)
 
     def _kinetic_energies(self) -> Tensor:
@@ -272,12 +261,13 @@ class LangevinBlock(Block[State]):
         s = self.state
         variance = [_quantiles(s.noise_variance[:, e.slice]) for e in self.layout.entries]
         share = _quantiles(noise_share(s.noise_variance, s.mass, self.thermostat))
-        stages = [search.stage for search in self._searches] or [-1] * len(self.walkers)
+        searches = self.burn_in.searches if self.burn_in else []
+        stages = np.array([search.stage for search in searches]) if searches else self.rho_stage
         return {
             "noise_variance": np.asarray(torch.stack(variance, 1).cpu().numpy()),
             "noise_share": np.asarray(share.cpu().numpy()),
             "rho": np.asarray(self.rho.squeeze(1).double().cpu().numpy()),
-            "rho_search": np.asarray(stages),
+            "rho_search": stages.copy(),
             "collective_excess": self.collective_excess.copy(),
             "streak": self.schedule.streak.copy(),
             "next_estimate": self.schedule.due.copy(),
@@ -288,51 +278,58 @@ class LangevinBlock(Block[State]):
         gradient = torch.zeros_like(s.position) if s.gradient is None else s.gradient
         tensors = {"position": s.position, "momentum": s.momentum, "noise_variance": s.noise_variance,
                    "gradient": gradient}  # fmt: skip
-        if self._searches:
-            tensors["anchor"] = self._anchor
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        if self._searches:
-            arrays["search"] = np.stack([search.to_array() for search in self._searches])
         arrays["collective_excess"] = self.collective_excess.copy()
         arrays["has_gradient"] = np.full(len(self.walkers), s.gradient is not None, dtype=np.uint8)
+        if self.config.rho == "auto":
+            arrays["found_rho"] = np.array(self.found_rho)
+            arrays["rho_stage"] = self.rho_stage.copy()
+        if self.burn_in:
+            arrays |= self.burn_in.checkpoint()
         return {**arrays, **self._mass_arrays(), "streams": self.streams.state(), **self.schedule.arrays()}
 
-    def stand_in(self) -> dict[str, np.ndarray]:
+    def stand_in(self, step: int) -> dict[str, np.ndarray]:
         unknown = torch.ones_like(self.start)
         self._state = State(self.start, unknown, unknown, unknown, unknown, unknown, None)
+        if self.burn_in and step >= self.config.adapt_until:
+            self._end_burn_in(self.burn_in)
         return self.checkpoint()
 
-    def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+    def restore(self, step: int, arrays: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
+        self.step, self._history = step, {}
+        self.kernel.thermostat = replace(self.thermostat, temperature=self._column(temperatures))
         position, momentum, noise_variance, gradient = (
             self._tensor(arrays[name]) for name in ("position", "momentum", "noise_variance", "gradient")
         )
         mass = self._restored_masses(arrays)
         state = State(position, momentum, mass, noise_variance, mass, mass,
                       gradient if arrays["has_gradient"].all() else None)  # fmt: skip
-        self.step, self._history = step, {}
+        if self.burn_in and step >= self.config.adapt_until:
+            self._end_burn_in(self.burn_in)
+        if self.burn_in and self.burn_in.searches:
+            self.burn_in.restore(arrays["search"], self._tensor(arrays["anchor"]))
+        elif self.config.rho == "auto":
+            self.found_rho, self.rho_stage = arrays["found_rho"].tolist(), arrays["rho_stage"].copy()
         self._set_thermostat()
         self._state = self.kernel.with_noise(state)
         self.collective_excess = arrays["collective_excess"].copy()
-        for search, row in zip(self._searches, arrays.get("search", ()), strict=True):
-            search.restore(row)
-        self._anchor = self._tensor(arrays["anchor"]) if self._searches else self.start
         self.streams.restore(arrays["streams"])
-        self.schedule = adaptation.Schedule(arrays["streak"].copy(), arrays["due"].copy())
+        self.schedule = Schedule(arrays["streak"].copy(), arrays["due"].copy())
 
-    def _adapt(self, rows: list[int], last: bool = False) -> None:
-        """Estimate s² of the walkers `rows`; during burn-in, at its end for the `last` time, let masses follow."""
+    def _adapt(self, rows: list[int]) -> None:
+        """Estimate s² of the walkers `rows`; during the burn-in let masses follow."""
         c = self.config
         noise_variance = self._estimate(self.position[rows], rows)
-        same = adaptation.agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
+        same = agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
         for row, agreed in zip(rows, same, strict=True):
             self.schedule.advance(row, agreed, self.step, c)
         mass, fresh = self.state.mass[rows], self._fresh_masses(rows, noise_variance)
-        if self.step < self._turn:
+        if self.burn_in and self.step < self.burn_in.turn:
             reset = [self.streams.uniform("reset", row) < c.p_reset for row in rows]
-            found = adaptation.new_masses(mass, fresh, noise_variance, self.thermostat.rows(rows), c.rho_max, reset)
+            found = masses.new_masses(mass, fresh, noise_variance, self.thermostat.rows(rows), c.rho_max, reset)
             self._set_masses(rows, noise_variance, *found)
-        elif self.step < c.adapt_until or last:
-            self._set_masses(rows, noise_variance, *adaptation.settled_masses(mass, fresh))
+        elif self.burn_in:
+            self._set_masses(rows, noise_variance, *masses.settled_masses(mass, fresh))
         else:
             self._put(rows, noise_variance=noise_variance)
             self._state = self.kernel.with_noise(self.state)
@@ -345,7 +342,7 @@ class LangevinBlock(Block[State]):
         fresh = self.kernel.draw_momentum(position, mass, self.streams.normals("reset", mass, rows), thermostat)
         momentum = torch.where(redrawn, fresh, self.state.momentum[rows])
         if self.norm2 is not None:
-            momentum = constrained.project_momentum(momentum, position, position / mass)
+            momentum = project_momentum(momentum, position, position / mass)
         self._put(rows, momentum=momentum, mass=mass, noise_variance=noise_variance)
         self._state = self.kernel.with_noise(self.state)
         self._history = {}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from protmpi.sampling.noise import Thermostat, white_noise
+from protmpi.sampling.kernels.noise import Thermostat, white_noise
 
 Gradient = Callable[[Tensor], Tensor]
 """A fresh mini-batch gradient (W, P) at w (W, P)."""

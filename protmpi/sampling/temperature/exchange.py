@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from protmpi.sampling import ladder
 from protmpi.sampling.streams import uniforms
+from protmpi.sampling.temperature import ladder
 
 FIRST_ROUND = 8  # sweeps: a rejection rate is known from the energies of every sweep, tried or not
 

@@ -1,20 +1,18 @@
-"""A block: walkers that are advanced together in one batch, with their streams, masses and adaptation."""
+"""A block: walkers that are advanced together in one batch, with their kernel and their random streams."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.sampling import adaptation
-from protmpi.sampling.constrained import dot
-from protmpi.sampling.energy import Energy, Regulariser
-from protmpi.sampling.noise import GradientSample, Thermostat, estimate_variance
+from protmpi.sampling.kernels.energy import Energy, Regulariser
+from protmpi.sampling.kernels.noise import GradientSample, estimate_variance
+from protmpi.sampling.kernels.sphere import dot
 from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.streams import Streams
 
@@ -30,25 +28,16 @@ S = TypeVar("S", bound=WalkerState)
 
 
 class Block(ABC, Generic[S]):
-    """Walkers of global indices `walkers`, starting at `start` (W, P) at `temperatures` (W,)."""
+    """Walkers of global indices `walkers`, starting at `start` (W, P). Their temperature is that of the kernel."""
 
     def __init__(
-        self,
-        walkers: Sequence[int],
-        start: Tensor,
-        temperatures: np.ndarray,
-        energy: Energy,
-        config: SamplerConfig,
-        seed: int,
+        self, walkers: Sequence[int], start: Tensor, energy: Energy, config: SamplerConfig, seed: int
     ) -> None:
         self.walkers, self.start, self.energy, self.config = walkers, start, energy, config
         self.layout = energy.layout
         self.streams = Streams(seed, walkers, start.device)
-        temperature = torch.as_tensor(temperatures, dtype=start.dtype, device=start.device).unsqueeze(1)
-        self.thermostat = Thermostat(temperature, config.m1, config.dt, config.scheme)
         self.norm2 = dot(start, start) if config.constrained else None
         self.regulariser = Regulariser(config.lamda, config.gamma, start)
-        self.schedule = adaptation.Schedule.start(len(walkers), config)
         self.thermal_mass: Tensor | None = None  # M T (P,), once all walkers of a run share it
         self.step = 0
         self._state: S | None = None
@@ -64,6 +53,11 @@ class Block(ABC, Generic[S]):
     def position(self) -> Tensor:
         """Weights (W, P)."""
         return self.state.position
+
+    @property
+    @abstractmethod
+    def temperature(self) -> Tensor:
+        """Temperatures (W, 1) at which the walkers are now."""
 
     @property
     @abstractmethod
@@ -86,19 +80,20 @@ class Block(ABC, Generic[S]):
     def share_masses(self, thermal_mass: np.ndarray) -> None:
         """From now on M = thermal_mass / T, thermal_mass (P,) the same for every walker; momenta are drawn anew."""
 
-    @abstractmethod
     def move(self, temperatures: np.ndarray) -> None:
         """Put the walkers, which share masses, at `temperatures` (W,). Weights and momenta stay as they are."""
+        wanted = self._column(temperatures)
+        if not torch.equal(wanted, self.temperature):
+            self._move(wanted)
 
-    def set_temperatures(self, temperatures: np.ndarray) -> None:
-        """Temperatures (W,) of the walkers, before `restore`."""
-        column = torch.as_tensor(temperatures, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
-        self.thermostat = replace(self.thermostat, temperature=column)
+    @abstractmethod
+    def _move(self, temperature: Tensor) -> None:
+        """`move` to temperatures (W, 1) that are not the present ones."""
 
     def _shared_masses(self) -> Tensor:
         """M (W, P) at the present temperatures."""
         assert self.thermal_mass is not None
-        return self.thermal_mass / self.thermostat.temperature
+        return self.thermal_mass / self.temperature
 
     def _mass_arrays(self) -> dict[str, np.ndarray]:
         """Masses for a checkpoint: M of each walker, or M T where it is shared, so that no rounding adds up."""
@@ -127,12 +122,13 @@ class Block(ABC, Generic[S]):
         """Everything the walkers need to go on bit for bit: arrays (W, ...)."""
 
     @abstractmethod
-    def stand_in(self) -> dict[str, np.ndarray]:
-        """A checkpoint of the right names, shapes and types, before the first step or `restore`; no random numbers."""
+    def stand_in(self, step: int) -> dict[str, np.ndarray]:
+        """Names, shapes and types of a checkpoint taken at `step`, before the first step or `restore`; no random
+        numbers."""
 
     @abstractmethod
-    def restore(self, step: int, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from `checkpoint`, taken at `step`."""
+    def restore(self, step: int, arrays: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
+        """Go on from `checkpoint`, taken at `step`, with the walkers at `temperatures` (W,)."""
 
     @abstractmethod
     def finite(self) -> np.ndarray:
@@ -144,11 +140,11 @@ class Block(ABC, Generic[S]):
         norm2 = dot(w, w)
         overlap = dot(w, start) / (norm2 * dot(start, start)).sqrt()
         distance = dot(w - start, w - start).sqrt()
-        return {"norm2": _column(norm2), "overlap": _column(overlap), "distance": _column(distance)}
+        return {"norm2": numbers(norm2), "overlap": numbers(overlap), "distance": numbers(distance)}
 
     def regularisation(self) -> np.ndarray:
         """What the regulariser adds to the cost, (W,) float64."""
-        return _column(self.regulariser.energy(self.position))
+        return numbers(self.regulariser.energy(self.position))
 
     def _sample(self, w: Tensor, purpose: str, rows: Sequence[int] | None) -> Tensor:
         """A mini-batch gradient with fresh samples of the stream `purpose`."""
@@ -169,11 +165,16 @@ class Block(ABC, Generic[S]):
         most, floor = most or c.max_extractions, 10.0**c.log_zerovar
         return estimate_variance(samples, w, c.min_extractions, most, c.threshold_est, floor)
 
+    def _column(self, numbers: np.ndarray) -> Tensor:
+        """A number of each walker (W,) as a column (W, 1)."""
+        return torch.as_tensor(numbers, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
+
     def _tensor(self, array: np.ndarray) -> Tensor:
         # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every
         # one of its own at a multiple of 64 bytes, numpy somewhere else in every process
         return torch.tensor(array, dtype=self.start.dtype, device=self.start.device)
 
 
-def _column(x: Tensor) -> np.ndarray:
-    return np.asarray(x.squeeze(1).cpu().numpy())
+def numbers(column: Tensor) -> np.ndarray:
+    """One number of each walker (W,), of a column (W, 1)."""
+    return np.asarray(column.squeeze(1).cpu().numpy())

@@ -20,12 +20,12 @@ from protmpi.data.sections import KSpinConfig, PointsConfig
 from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
 from protmpi.models.feedforward import Feedforward
-from protmpi.sampling import replay
-from protmpi.sampling.block import Block
-from protmpi.sampling.langevin import LangevinBlock
+from protmpi.sampling.kernels.trajectories import Trajectories
 from protmpi.sampling.sections import SamplerConfig
-from protmpi.sampling.trajectories import Trajectories
-from protmpi.sampling.trajectory_block import TrajectoryBlock
+from protmpi.sampling.walkers import recording
+from protmpi.sampling.walkers.block import Block
+from protmpi.sampling.walkers.langevin import LangevinBlock
+from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 from protmpi.sections import ModelConfig
 from protmpi.tasks import Task
 from protmpi.tasks.folding import Folding
@@ -63,8 +63,8 @@ def _tensors(result: Any) -> list[Tensor]:
     return [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
 
 
-def tape(work: Callable[[], None], generators: Sequence[torch.Generator]) -> replay.Replay:
-    """As `replay.cuda_graph`."""
+def tape(work: Callable[[], None], generators: Sequence[torch.Generator]) -> recording.Replay:
+    """As `recording.cuda_graph`."""
     work()  # what is made at its first use
     recorder = Tape()
     with torch.no_grad(), recorder:
@@ -101,7 +101,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 
-def block(task: Task, record: replay.Record | None, **keys: Any) -> LangevinBlock:
+def block(task: Task, record: recording.Record | None, **keys: Any) -> LangevinBlock:
     keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3,
             "min_adj_step": 12, "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
     config = SamplerConfig(**keys)
@@ -121,7 +121,7 @@ def on_device_only(task: Task) -> Task:
 
 
 def trajectories(
-    make: Callable[..., Task], record: replay.Record | None, device: str = "cpu", **keys: Any
+    make: Callable[..., Task], record: recording.Record | None, device: str = "cpu", **keys: Any
 ) -> TrajectoryBlock:
     """A block that changes masses, time step and temperature as it goes; the second of its walkers is annealed."""
     task = make(device)
@@ -154,7 +154,7 @@ CASES = [
 
 @pytest.mark.parametrize(("make", "keys"), CASES)
 def test_recorded_steps_are_the_steps(make: Callable[[], Task], keys: dict[str, Any], monkeypatch: Any) -> None:
-    monkeypatch.setattr(replay, "STRETCH", 4)
+    monkeypatch.setattr(recording, "STRETCH", 4)
     blocks = [block(on_device_only(make()), record, **keys) for record in (None, tape)]
     for steps in (3, 1, 18):  # estimates of s² in between, stretches that are no multiple of 4
         for each in blocks:
@@ -163,7 +163,7 @@ def test_recorded_steps_are_the_steps(make: Callable[[], Task], keys: dict[str, 
 
 
 def test_recorded_steps_follow_swaps_and_restarts(monkeypatch: Any) -> None:
-    monkeypatch.setattr(replay, "STRETCH", 8)
+    monkeypatch.setattr(recording, "STRETCH", 8)
     blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
     for each in blocks:
         each.explore(30)
@@ -217,16 +217,16 @@ def test_recorded_trajectories_are_the_trajectories(
 
 @pytest.mark.parametrize("frozen", ["temperature", "mass", "time step", "state"])
 def test_a_recording_that_keeps_what_it_was_made_with_fails(frozen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = replay.RecordedTrajectories.__call__
+    advance = recording.RecordedTrajectories.__call__
 
-    def stale(self: replay.RecordedTrajectories, kernel: Trajectories, state: Any, h: Tensor, steps: int) -> Any:
+    def stale(self: recording.RecordedTrajectories, kernel: Trajectories, state: Any, h: Tensor, steps: int) -> Any:
         if frozen == "time step":
             return advance(self, kernel, state, self._h.clone(), steps)
         if frozen == "state":
             return advance(self, kernel, type(state)(**{k: v.clone() for k, v in self._state.items()}), h, steps)
         return advance(self, replace(kernel, **{frozen: getattr(self._kernel, frozen).clone()}), state, h, steps)
 
-    monkeypatch.setattr(replay.RecordedTrajectories, "__call__", stale)
+    monkeypatch.setattr(recording.RecordedTrajectories, "__call__", stale)
     assert not swapped([trajectories(kspin, record, momentum_kept=0.9) for record in (None, tape)])
 
 
@@ -255,10 +255,10 @@ def test_a_step_that_draws_its_minibatch_on_the_host_fails(monkeypatch: Any) -> 
         each.explore(1)
     assert same(*blocks)
 
-    def drawn_on_the_host(self: replay.RecordedSteps, w: Tensor) -> Tensor:
+    def drawn_on_the_host(self: recording.RecordedSteps, w: Tensor) -> Tensor:
         return self._gradient_at(w, torch.from_numpy(self._indices(1)[0]))
 
-    monkeypatch.setattr(replay.RecordedSteps, "_gradient", drawn_on_the_host)
+    monkeypatch.setattr(recording.RecordedSteps, "_gradient", drawn_on_the_host)
     blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
     for each in blocks:
         each.explore(5)
@@ -266,7 +266,7 @@ def test_a_step_that_draws_its_minibatch_on_the_host_fails(monkeypatch: Any) -> 
 
 
 def test_a_stretch_of_recorded_steps_can_be_given_up(monkeypatch: Any) -> None:
-    monkeypatch.setattr(replay, "STRETCH", 4)
+    monkeypatch.setattr(recording, "STRETCH", 4)
     task = folding("one block")
     walkers = block(task, tape, min_adj_step=1_000, adapt_until=0)
     walkers.explore(4)
@@ -295,7 +295,7 @@ def test_a_step_that_asks_the_host_fails() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("make", TASKS.values(), ids=TASKS.keys())
 def test_a_cuda_graph_gives_the_steps(make: Callable[..., Task]) -> None:
-    eager, recorded = (block(on_device_only(make("cuda")), record) for record in (None, replay.cuda_graph))
+    eager, recorded = (block(on_device_only(make("cuda")), record) for record in (None, recording.cuda_graph))
     for each in (eager, recorded):
         each.explore(10)
     torch.testing.assert_close(recorded.position, eager.position)
@@ -305,7 +305,7 @@ def test_a_cuda_graph_gives_the_steps(make: Callable[..., Task]) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("make", TASKS.values(), ids=TASKS.keys())
 def test_a_cuda_graph_gives_the_trajectories(make: Callable[..., Task]) -> None:
-    eager, recorded = (trajectories(make, r, "cuda", momentum_kept=0.9) for r in (None, replay.cuda_graph))
+    eager, recorded = (trajectories(make, r, "cuda", momentum_kept=0.9) for r in (None, recording.cuda_graph))
     for each in (eager, recorded):
         each.explore(9)
     torch.testing.assert_close(recorded.position, eager.position)

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from protmpi.sampling.noise import Thermostat
-from protmpi.sampling.pseudo_langevin import (
+from protmpi.sampling.kernels.noise import Thermostat
+from protmpi.sampling.kernels.pseudo_langevin import (
     Gradient,
     Normals,
     PseudoLangevin,
@@ -26,31 +25,12 @@ from protmpi.sampling.pseudo_langevin import (
     half_kick,
     second_half_kick,
 )
+from protmpi.sampling.kernels.sphere import dot, fixman_slope, project_momentum, return_to_sphere
 
 
 def build(thermostat: Thermostat, gradient: Gradient, normals: Normals, norm2: Tensor, fixman: bool) -> Constrained:
     """The kernel on the spheres of squared radius `norm2` (W, 1), float64."""
     return Constrained(thermostat, gradient, normals, norm2, fixman)
-
-
-def dot(x: Tensor, y: Tensor) -> Tensor:
-    """Sum over parameters (W, 1) in float64."""
-    return (x * y).sum(-1, keepdim=True, dtype=torch.float64)
-
-
-def multiplier(unconstrained: Tensor, direction: Tensor, norm2: Tensor) -> Tensor:
-    """mu (W, 1) of smallest magnitude with |w~ + mu a|² = Q; NaN where there is none.
-
-    Solves S3 mu² + 2 S1 mu + (S2 - Q) = 0 in the form that does not cancel.
-    """
-    s1, s2, s3 = dot(unconstrained, direction), dot(unconstrained, unconstrained), dot(direction, direction)
-    root = (s1 * s1 - s3 * (s2 - norm2)).sqrt()
-    return (norm2 - s2) / (s1 + torch.copysign(root, s1))
-
-
-def project_momentum(p: Tensor, w: Tensor, direction: Tensor) -> Tensor:
-    """Remove from p its part normal to the sphere in the metric of M, so that w·p/M = 0; direction = w/M."""
-    return p - w * (dot(direction, p) / dot(direction, w)).to(p.dtype)
 
 
 class Constrained(PseudoLangevin):
@@ -73,10 +53,7 @@ class Constrained(PseudoLangevin):
         g = self.gradient(w) if state.gradient is None else state.gradient
         direction = w / mass
         half = half_kick(p, self._force(g, w, direction), t.c1, t.dt, state.first_amplitude, self.normals(p))
-        unconstrained = drift(w, half, mass, t.dt)
-        mu = multiplier(unconstrained, direction, self.norm2)
-        half = half.addcmul_(w, (mu / t.dt).to(w.dtype))
-        w = unconstrained.addcmul_(direction, mu.to(w.dtype))
+        w, half, _ = return_to_sphere(drift(w, half, mass, t.dt), half, w, direction, t.dt, self.norm2)
 
         g = self.gradient(w)
         direction = w / mass
@@ -85,7 +62,7 @@ class Constrained(PseudoLangevin):
         return replace(state, position=w, momentum=p, gradient=g if t.scheme == "single" else None)
 
     def _force(self, g: Tensor, w: Tensor, direction: Tensor) -> Tensor:
-        """Gradient of U plus that of the Fixman potential (T/2) log(w·w/M), which is T (w/M) / (w·w/M)."""
+        """Gradient of U, and that of the Fixman potential."""
         if not self.fixman:
             return g
-        return g + direction * (self.thermostat.temperature / dot(direction, w)).to(g.dtype)
+        return g + direction * fixman_slope(dot(direction, w), self.thermostat.temperature).to(g.dtype)

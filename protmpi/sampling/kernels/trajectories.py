@@ -27,8 +27,15 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from protmpi.sampling.constrained import dot, multiplier, project_momentum
-from protmpi.sampling.pseudo_langevin import Normals
+from protmpi.sampling.kernels.pseudo_langevin import Normals
+from protmpi.sampling.kernels.sphere import (
+    dot,
+    fixman_potential,
+    fixman_slope,
+    normal_part,
+    project_momentum,
+    return_to_sphere,
+)
 
 EnergyGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Full-batch energies (W, 1), float64, and gradients (W, P) at w (W, P)."""
@@ -114,11 +121,9 @@ class Trajectories:
         moved = w + h * p / self.mass
         if self.norm2 is None:
             return self._with_forces(replace(state, position=moved, direction=moved / self.mass))
-        mu = multiplier(moved, a, self.norm2)
-        moved, p = moved.addcmul_(a, mu.to(w.dtype)), p.addcmul(w, (mu / h).to(w.dtype))
+        moved, p, mu = return_to_sphere(moved, p, w, a, h, self.norm2)
         a = moved / self.mass
-        normal = dot(a, p) / dot(a, moved)
-        p = p.addcmul(moved, normal.to(w.dtype), value=-1.0)
+        p = p.addcmul(moved, normal_part(p, moved, a).to(w.dtype), value=-1.0)
         return self._with_forces(replace(state, position=moved, momentum=p, direction=a,
                                          reversible=state.reversible & mu.isfinite()))  # fmt: skip
 
@@ -130,8 +135,8 @@ class Trajectories:
         potential = energy
         if self.fixman:
             metric, temperature = dot(a, w), self.temperature.double()
-            potential = energy + 0.5 * temperature * metric.log()
-            gradient = gradient.addcmul(a, (temperature / metric).to(w.dtype))
+            potential = energy + fixman_potential(metric, temperature)
+            gradient = gradient.addcmul(a, fixman_slope(metric, temperature).to(w.dtype))
         return replace(state, energy=energy, potential=potential, gradient=project_momentum(gradient, w, a))
 
     def _hamiltonian(self, state: State) -> Tensor:

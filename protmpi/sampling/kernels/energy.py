@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling.constrained import dot
+from protmpi.sampling.kernels.sphere import dot
 
 
 class Energy(Protocol):

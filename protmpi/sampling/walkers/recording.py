@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protmpi.sampling import trajectories
-from protmpi.sampling.pseudo_langevin import PseudoLangevin, State
+from protmpi.sampling.kernels import trajectories
+from protmpi.sampling.kernels.pseudo_langevin import PseudoLangevin, State
 
 STRETCH = 256  # steps whose mini-batches are sent to the device together
 
