@@ -116,7 +116,7 @@ study-start: setup
 	$(RANKS) .venv/bin/protmpi train $(STUDY)
 
 gpu: setup
-	.venv/bin/python -m pytest tests/models/test_replay.py tests/models/test_gradients.py tests/hpc/test_world.py
+	.venv/bin/python -m pytest tests/models/test_recording.py tests/models/test_gradients.py tests/hpc/test_world.py
 	.venv/bin/protmpi run $(STUDY) --set execution.device=cuda --set execution.wall_time=480 || test $$? = 75
 	.venv/bin/protmpi-analysis report runs/study/transformer-1-26.zarr --out $(GPU)/report
 

@@ -154,7 +154,10 @@ class Trajectories:
         sampler = problem.sampler(True, trajectory=n, momentum_kept=self.kept ** (1.0 / n), adapt_until=end,
                                   min_adj_step=NEVER, max_adj_step=NEVER)  # fmt: skip
         block = problem.build(begin.walkers, begin.position, begin.temperature, sampler, seed)
-        block.restore(end - tune, {**begin.arrays, "streams": block.streams.state()})
+        kept = begin.arrays
+        tuned = {"average": kept["time_step"], "variance": begin.temperature * kept["mass"],
+                 "estimates": np.ones(len(begin.walkers), np.int64), "streams": block.streams.state()}  # fmt: skip
+        block.restore(end - tune, {**kept, **tuned}, np.full(len(begin.walkers), begin.temperature))
         problem.settle(block, tune, n, advance)
         return block
 

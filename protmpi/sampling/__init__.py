@@ -42,5 +42,5 @@ def build(
     from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
     if config.full_batch:
-        return TrajectoryBlock(walkers, start, energy, config, seed, temperatures=temperatures, anneal=anneal)
-    return LangevinBlock(walkers, start, energy, config, seed, temperatures=temperatures)
+        return TrajectoryBlock(walkers, start, temperatures, energy, config, seed, anneal)
+    return LangevinBlock(walkers, start, temperatures, energy, config, seed)

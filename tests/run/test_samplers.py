@@ -258,13 +258,13 @@ def test_rho_first_gives_way_to_rho_at_half_of_the_burn_in(tmp_path: Path) -> No
     assert largest_share(after) == pytest.approx(1e-3, rel=1e-3)
     for block, alone in ((before, True), (after, False)):
         s = block.state
-        thermal = (s.mass * block.thermostat.temperature).sqrt() * block.config.m1
+        thermal = (s.mass * block.temperature).sqrt() * block.config.m1
         assert torch.allclose(s.first_amplitude, thermal, rtol=1e-5) is alone
     assert torch.equal(blocks(150).position, blocks(100, 50).position)
     assert torch.equal(blocks(150).position, blocks(60, 40, 50).position)
     for step in (60, 120):  # under rho_first and past it
         resumed = blocks()
-        resumed.restore(step, blocks(step).checkpoint())
+        resumed.restore(step, blocks(step).checkpoint(), np.asarray(resumed.temperature.squeeze(1)))
         resumed.explore(150 - step)
         assert torch.equal(resumed.position, blocks(150).position)
 

@@ -120,7 +120,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(kind: str) -> None:
     block, _ = sample(Springs(), **keys)
     config = block.config
     other = type(block)(range(WALKERS), block.start, np.full(WALKERS, TEMPERATURE), Springs(), config, 1)
-    other.restore(block.step, block.checkpoint())
+    other.restore(block.step, block.checkpoint(), np.full(WALKERS, TEMPERATURE))
     for each in (block, other):
         each.explore(70)
     for name, values in block.checkpoint().items():

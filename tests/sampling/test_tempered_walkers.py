@@ -90,7 +90,7 @@ def sample(task: Wells, walk: Exchange | Simulated, kind: str, draws: int, every
     block = TrajectoryBlock(*arguments) if config.full_batch else LangevinBlock(*arguments)
     block.initialise()
     block.explore(config.adapt_until)
-    thermal = (block.mass * block.thermostat.temperature).amax(0)
+    thermal = (block.mass * block.temperature).amax(0)
     block.share_masses(thermal.numpy())
     kept = []
     for draw in range(draws):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from protmpi.models.layout import Layout
+from protmpi.sampling.burn_in.tuning import Tuning
 from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
@@ -96,7 +97,9 @@ def test_masses_are_the_mean_since_half_of_the_burn_in_and_then_stay(monkeypatch
 STAGES = [(0.4, 0.2), (), (0.4,)]  # what `sampler.anneal` = [0.4, 0.2] may leave of itself for three walkers
 
 
-def test_annealing_leads_the_chosen_walkers_and_ends_at_their_own_temperature() -> None:
+def test_annealing_leads_the_chosen_walkers_and_ends_at_their_own_temperature(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     made = block(stages=STAGES, anneal_steps=40)
     made.initialise()
     seen = []
@@ -105,10 +108,10 @@ def test_annealing_leads_the_chosen_walkers_and_ends_at_their_own_temperature() 
         made.explore(36)
         assert made.kernel.temperature.squeeze(1).tolist() == seen[-1]
         thermal, reduced = made.mass * made.kernel.temperature, made.time_step * made.kernel.temperature.sqrt()
-        adapt, made._follow_acceptance = made._follow_acceptance, lambda probability: None  # type: ignore[method-assign]
-        due, made._due = made._due, lambda: False  # type: ignore[method-assign]
-        made.explore(4)
-        made._follow_acceptance, made._due = adapt, due  # type: ignore[method-assign]
+        with monkeypatch.context() as patch:
+            patch.setattr(Tuning, "follow", lambda *_: None)
+            patch.setattr(Tuning, "wants_variance", lambda *_: False)
+            made.explore(4)
         torch.testing.assert_close(made.mass * made.kernel.temperature, thermal)
         torch.testing.assert_close(made.time_step * made.kernel.temperature.sqrt(), reduced)
         energy, potential = made.state.energy.clone(), made.state.potential.clone()
@@ -128,7 +131,7 @@ def test_a_block_goes_on_bit_for_bit_from_any_trajectory(stages: list[tuple[floa
     for step in range(TRAJECTORY, 100, TRAJECTORY):
         runs.explore(TRAJECTORY)
         other = block(**keys)
-        other.restore(step, runs.checkpoint())
+        other.restore(step, runs.checkpoint(), TEMPERATURES)
         assert_same(runs, other)
         if step % 20 == 0 or step % 24 == 0:
             other.explore(100 - step)
@@ -169,12 +172,12 @@ def test_where_the_energy_is_no_number_a_trajectory_has_not_arrived() -> None:
 
 def test_a_swap_of_temperatures_takes_masses_and_time_step_along() -> None:
     found = explored(160)
-    found.share_masses(np.asarray((found.mass * found.thermostat.temperature).amax(0)))
-    reduced = found.time_step * found.thermostat.temperature.sqrt()
-    position, thermal = found.position.clone(), found.mass * found.thermostat.temperature
+    found.share_masses(np.asarray((found.mass * found.temperature).amax(0)))
+    reduced = found.time_step * found.temperature.sqrt()
+    position, thermal = found.position.clone(), found.mass * found.temperature
     found.move(TEMPERATURES[[1, 2, 0]])
     assert torch.equal(found.position, position)
-    torch.testing.assert_close(found.mass * found.thermostat.temperature, thermal)
-    torch.testing.assert_close(found.time_step * found.thermostat.temperature.sqrt(), reduced)
+    torch.testing.assert_close(found.mass * found.temperature, thermal)
+    torch.testing.assert_close(found.time_step * found.temperature.sqrt(), reduced)
     other = replace(found.kernel)
     torch.testing.assert_close(other.init(position).potential, found.state.potential)

@@ -13,9 +13,11 @@ from torch import Tensor
 from protmpi.sampling.burn_in import masses
 from protmpi.sampling.burn_in.pace import Pace
 from protmpi.sampling.kernels import constrained, pseudo_langevin
+from protmpi.sampling.kernels.energy import Energy
 from protmpi.sampling.kernels.noise import Thermostat, collective_excess, noise_samples, noise_share
 from protmpi.sampling.kernels.pseudo_langevin import State
 from protmpi.sampling.kernels.sphere import dot, project_momentum
+from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.block import Block
 from protmpi.sampling.walkers.recording import Record, RecordedSteps, cuda_graph
 from protmpi.sampling.walkers.schedule import Schedule, agrees
@@ -29,9 +31,11 @@ TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of 
 class LangevinBlock(Block[State]):
     """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
 
-    def __init__(self, *arguments: Any, temperatures: np.ndarray) -> None:
-        super().__init__(*arguments)
-        c = self.config
+    def __init__(
+        self, walkers: Sequence[int], start: Tensor, temperatures: np.ndarray, energy: Energy, c: SamplerConfig,
+        seed: int,
+    ) -> None:  # fmt: skip
+        super().__init__(walkers, start, energy, c, seed)
         thermostat = Thermostat(self._column(temperatures), c.m1, c.dt, c.scheme)
         constants = (thermostat, self._gradient, self.streams.step_normals)
         if self.norm2 is None:
@@ -72,7 +76,7 @@ class LangevinBlock(Block[State]):
     def rho(self) -> Tensor:
         """The fraction of the thermal noise that masses are made for, (W, 1)."""
         c, burn_in = self.config, self.burn_in
-        if burn_in and burn_in.hurries(self.step):
+        if c.rho_first and burn_in and burn_in.hurries(self.step):
             fractions = [c.rho_first] * len(self.walkers)
         elif c.rho == "auto":
             fractions = [search.rho for search in burn_in.searches] if burn_in else self.found_rho

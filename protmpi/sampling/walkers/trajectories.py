@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,9 @@ from torch import Tensor
 
 from protmpi.sampling.burn_in.tuning import Tuning
 from protmpi.sampling.kernels import trajectories
-from protmpi.sampling.kernels.energy import full_gradient
+from protmpi.sampling.kernels.energy import Energy, full_gradient
 from protmpi.sampling.kernels.trajectories import State
+from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.block import Block, numbers
 from protmpi.sampling.walkers.recording import Record, RecordedTrajectories, cuda_graph
 
@@ -23,10 +23,12 @@ JITTER = 0.2
 class TrajectoryBlock(Block[State]):
     """Masses and time step are tuned during the burn-in and then stay."""
 
-    def __init__(self, *arguments: Any, temperatures: np.ndarray, anneal: Sequence[Sequence[float]] = ()) -> None:
-        super().__init__(*arguments)
-        anneal = anneal or [()] * len(self.walkers)
-        self.burn_in: Tuning | None = Tuning(self.config, self.start, temperatures, anneal)
+    def __init__(
+        self, walkers: Sequence[int], start: Tensor, temperatures: np.ndarray, energy: Energy, config: SamplerConfig,
+        seed: int, anneal: Sequence[Sequence[float]] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(walkers, start, energy, config, seed)
+        self.burn_in: Tuning | None = Tuning(config, start, temperatures, anneal or [()] * len(walkers))
         self.time_step = self.burn_in.time_step
         self.kernel = trajectories.build(
             self.burn_in.temperature(0), torch.ones_like(self.start),
@@ -171,8 +173,8 @@ class TrajectoryBlock(Block[State]):
         self.kernel.mass = self._restored_masses(arrays)
         self.time_step = self._tensor(arrays["time_step"])
         if self.burn_in:
-            tuned = (self._tensor(arrays[name]) for name in ("average", "variance"))
-            self.burn_in.restore(self.time_step, *tuned, int(arrays["estimates"][0]))
+            average, variance = self._tensor(arrays["average"]), self._tensor(arrays["variance"])
+            self.burn_in.restore(self.time_step, average, variance, int(arrays["estimates"][0]))
         self.counts = arrays["counts"].copy()
         self.streams.restore(arrays["streams"])
         energy, potential = (torch.from_numpy(arrays[name]).to(self.start.device) for name in ("energy", "potential"))

@@ -130,7 +130,8 @@ def trajectories(
     stream = np.random.default_rng(2)
     start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)
     made = TrajectoryBlock(range(WALKERS), start, TEMPERATURES, task, config, 1, anneal=[(), (5e-3, 4e-3), ()])
-    made.config = config.model_copy(update={"anneal_steps": 6})
+    assert made.burn_in
+    made.burn_in.config = config.model_copy(update={"anneal_steps": 6})
     made.record = record
     made.initialise()
     return made
@@ -167,7 +168,7 @@ def test_recorded_steps_follow_swaps_and_restarts(monkeypatch: Any) -> None:
     blocks = [block(on_device_only(folding("one block")), record) for record in (None, tape)]
     for each in blocks:
         each.explore(30)
-        each.share_masses(np.asarray((each.mass * each.thermostat.temperature).amax(0)))
+        each.share_masses(np.asarray((each.mass * each.temperature).amax(0)))
         each.move(TEMPERATURES[::-1].copy())
         each.explore(11)
     kept = blocks[1].checkpoint()
@@ -175,7 +176,7 @@ def test_recorded_steps_follow_swaps_and_restarts(monkeypatch: Any) -> None:
     for each in blocks:
         each.explore(9)
     assert same(*blocks)
-    blocks[1].restore(41, kept)
+    blocks[1].restore(41, kept, np.asarray(blocks[1].temperature.squeeze(1)))
     blocks[1].explore(9)
     assert same(*blocks)
 
@@ -184,7 +185,7 @@ def swapped(blocks: Sequence[TrajectoryBlock]) -> bool:
     """Whether blocks are the same after the burn-in, a sweep of temperatures, and some more trajectories."""
     for each in blocks:
         each.explore(27)
-        each.share_masses(np.asarray((each.mass * each.thermostat.temperature).amax(0)))
+        each.share_masses(np.asarray((each.mass * each.temperature).amax(0)))
         each.move(TEMPERATURES[::-1].copy())
         each.explore(6)
     return same(*blocks)
