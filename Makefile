@@ -93,7 +93,7 @@ kspin: setup
 	done | xargs -P 2 -L 1 .venv/bin/protmpi run configs/kspin-hmc.toml $(GOES_ON)
 	.venv/bin/python bench/continued.py $(KSPIN)/store.zarr $(LADDER:%=$(KSPIN)/hmc-%.zarr)
 
-# Below T = 5e-3 the pooling network stays on a plateau of U when it starts from fresh weights (docs/method.md).
+# Below T = 5e-3 the pooling network stays on a plateau of U when it starts from fresh weights (docs/validation/hybrid-monte-carlo.md).
 YARDSTICK = runs/yardstick
 HOT       = --set sampler.temperatures=[5e-3,7e-3,1e-2]
 SMALL     = --set sampler.rho=1e-5 --set sampler.rho_first=5e-5 --set sampler.max_extractions=200

@@ -2,14 +2,14 @@
 
 streams          random numbers, one stream per (seed, walker, purpose)
 noise            variance s² of the mini-batch gradient and the heat of its correlation, masses, white noise
-pseudo_langevin  the thermostat whose noise is partly the mini-batch's (METHOD section 2)
-constrained      the same on the sphere |w|² = Q (METHOD section 3)
+pseudo_langevin  the thermostat whose noise is partly the mini-batch's (docs/method/pseudo-langevin.md)
+constrained      the same on the sphere |w|² = Q (docs/method/sphere.md)
 replay           its steps recorded once and replayed, a CUDA graph on a GPU
-adaptation       when s² is estimated anew and what becomes of the masses (METHOD section 4)
+adaptation       when s² is estimated anew and what becomes of the masses (docs/method/noise.md section 3)
 step_size        the search behind `rho = "auto"`
-trajectories     full-batch Langevin trajectories with a Metropolis test, plain and on the sphere (METHOD section 15)
+trajectories     full-batch trajectories with a Metropolis test, plain and on the sphere (docs/method/trajectories.md)
 energy           what is sampled, as a sampler sees it
-exchange, ladder which neighbours swap temperatures, and where the temperatures stand (METHOD section 6)
+exchange, ladder which neighbours swap temperatures, and where the temperatures stand (docs/method/tempering.md)
 simulated        walkers that jump over the temperatures alone, by learned weights
 block            walkers that are advanced together: langevin, trajectory_block
 """

@@ -1,4 +1,4 @@
-"""When s² is estimated anew, and what becomes of masses and momenta (METHOD section 4).
+"""When s² is estimated anew, and what becomes of masses and momenta (docs/method/noise.md section 3).
 
 Every `due` steps of a walker s² is estimated at its present weights. In the first half of the burn-in the masses stay,
 so that rho_i follows s²; where it would pass rho_max the mass grows instead and p_i is drawn anew; with probability
