@@ -7,7 +7,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
+.PHONY: setup demo gallery points test kills lint docs kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -78,6 +78,18 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	@! basename -a tests/*/test_*.py | sort | uniq -d | grep .
+
+# The site of docs/ in build/site, in an environment of its own. It fails on a broken link.
+DOCS_ENV ?= build/docs
+docs: setup $(DOCS_ENV)/bin/mkdocs
+	.venv/bin/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS_ENV)/bin/mkdocs build --strict --quiet
+	@echo "wrote build/site/index.html"
+
+$(DOCS_ENV)/bin/mkdocs:
+	$(PYTHON) -m venv $(DOCS_ENV)
+	$(DOCS_ENV)/bin/pip install -q $$($(PYTHON) -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
 
 # Against hybrid Monte Carlo, some hours each on two cores. Stores go on where they ended.
 
