@@ -1,4 +1,4 @@
-"""A hook of mkdocs: <U> is a mean, not a tag. No page has HTML of its own, so that none is read; comments go."""
+"""Hooks of mkdocs. <U> is a mean, not a tag: no page has HTML of its own, so that none is read. Comments go."""
 
 from __future__ import annotations
 
@@ -24,3 +24,8 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     return re.sub(r"<!--.*?-->\n?", "", markdown, flags=re.S)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Short cells of a table stay on one line: 1e-6 would break at its sign."""
+    return re.sub(r"<td>([^<]{1,18})</td>", r'<td class="short">\1</td>', html)
