@@ -95,8 +95,8 @@ def data_tables(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def keys_table(rows: Iterable[Row]) -> Iterator[str]:
-    cells = ((f"`{key}`", kind, f"`{default}`", unit, meaning) for key, kind, default, unit, meaning in rows)
-    return table(("key", "type", "default", "unit", "meaning"), cells)
+    cells = ((f"`{key}`", meaning, f"`{default}`", unit, kind) for key, kind, default, unit, meaning in rows)
+    return table(("key", "meaning", "default", "unit", "type"), cells)
 
 
 def store_page() -> Iterator[str]:
@@ -137,13 +137,13 @@ def store_page() -> Iterator[str]:
 
 
 def variables_table(variables: Iterable[Variable]) -> Iterator[str]:
-    rows = ((f"`{v.name}`", v.axis, ", ".join(v.dims), v.dtype, v.unit, v.meaning) for v in variables)
-    return table(("variable", "kept by", "axes", "type", "unit", "meaning"), rows)
+    rows = ((f"`{v.name}`", v.meaning, v.unit, v.axis, ", ".join(v.dims), v.dtype) for v in variables)
+    return table(("variable", "meaning", "unit", "kept by", "axes", "type"), rows)
 
 
 def constants_table(plan: Plan, only: Any) -> Iterator[str]:
-    rows = ((f"`{c.name}`", ", ".join(c.dims), c.unit, c.meaning) for c in plan.constants() if only(c.name))
-    return table(("constant", "axes", "unit", "meaning"), rows)
+    rows = ((f"`{c.name}`", c.meaning, c.unit, ", ".join(c.dims)) for c in plan.constants() if only(c.name))
+    return table(("constant", "meaning", "unit", "axes"), rows)
 
 
 def sampled(kind: str | None, lamda: float = 0.0, simulated: bool = False) -> tuple[Variable, ...]:
