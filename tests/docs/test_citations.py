@@ -1,4 +1,4 @@
-"""Every page, figure and section that code, configurations and pages cite is there."""
+"""Every page, figure and section that code, configurations and pages cite is there, and every file that pages cite."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ MADE = {"docs/reference/configuration.md", "docs/reference/store.md"}  # by docs
 PATH = re.compile(r"(?<![\w/.-])(docs/[\w./-]*\.(?:md|py|png|css))")
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[\w-]+)?\)")
 NUMBER = r"\d+(?!\.?\d)"
+FOLDERS = "protmpi|hpc|analysis|bench|tests|configs|slurm|containers"
+FILE = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/(?!site\.sh|[\w/]*NAME)[\w./-]*\.(?:py|toml|sh|def|json))")
+"""Files of the repository; users write slurm/site.sh, and NAME stands for a name."""
+MODULE = re.compile(r"^::: ([\w.]+)$", re.M)
 SECTIONS = rf"[\s#]+sections? {NUMBER}(?:(?:,| and| to)\s+{NUMBER})*"
 CITED = re.compile(PATH.pattern + rf"`?{SECTIONS}")
 LINKED = re.compile(LINK.pattern + SECTIONS)
@@ -46,6 +50,11 @@ def broken(text: str, source: Path) -> Iterator[str]:
     cited = [(ROOT / match[1], match) for match in CITED.finditer(text)]
     if source.suffix == ".md":
         folder = (ROOT / source).parent
+        yield from (f"{source}: {name}" for name in FILE.findall(text) if not (ROOT / name).exists())
+        for module in MODULE.findall(text):
+            path = ROOT / module.replace(".", "/")
+            if not path.with_suffix(".py").exists() and not (path / "__init__.py").exists():
+                yield f"{source}: {module}"
         for target in LINK.findall(text):
             found = (folder / target).resolve()
             if not found.exists() and str(found.relative_to(ROOT.resolve())) not in MADE:
@@ -76,6 +85,8 @@ def test_every_cited_page_and_section_is_there() -> None:
         ("docs/method/sphere.md\nsections 3 and 12", "a.toml", ["a.toml: sphere.md section 12"]),
         ("[sphere](sphere.md) section 8", "docs/method/a.md", ["docs/method/a.md: sphere.md section 8"]),
         ("[sphere](sphere.md)", "docs/guide/a.md", ["docs/guide/a.md: sphere.md"]),
+        ("`analysis/none.py`, `protmpi/run.py`", "docs/guide/a.md", ["docs/guide/a.md: analysis/none.py"]),
+        ("::: protmpi.none\n\n::: protmpi.run\n", "docs/api/a.md", ["docs/api/a.md: protmpi.none"]),
         ("![figure](points/no.png)", "docs/validation/a.md", ["docs/validation/a.md: points/no.png"]),
     ],
 )
