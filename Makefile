@@ -84,7 +84,7 @@ DOCS_ENV ?= build/docs
 docs: setup $(DOCS_ENV)/bin/mkdocs
 	.venv/bin/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(DOCS_ENV)/bin/mkdocs build --strict --quiet
-	@echo "wrote build/site/index.html"
+	@echo "wrote build/site/index.html; with search: python3 -m http.server -d build/site"
 
 $(DOCS_ENV)/bin/mkdocs:
 	$(PYTHON) -m venv $(DOCS_ENV)
