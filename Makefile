@@ -7,7 +7,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery points test kills lint kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
+.PHONY: setup demo gallery points test kills lint docs kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -22,7 +22,7 @@ demo: setup
 	$(RANKS) .venv/bin/protmpi run configs/demo.toml
 	.venv/bin/protmpi-analysis report $(RUN)/store.zarr --out $(RUN)/report
 
-# The figures of docs/gallery.md, and those that it names: at most 30 minutes on two quiet cores. Stores go on where they ended.
+# The figures of docs/validation/gallery.md, and those that it names: at most 30 minutes on two quiet cores. Stores go on where they ended.
 NETWORKS = transformer-1-26 transformer-1-64 transformer-4-14 transformer-4-64 pooling-64-320
 GALLERY  = runs/gallery
 gallery: setup
@@ -33,18 +33,18 @@ gallery: setup
 	done
 	.venv/bin/protmpi-analysis report $(NETWORKS:%=$(GALLERY)/%.zarr) --out $(GALLERY)/report
 	.venv/bin/protmpi-analysis training $(NETWORKS:%=$(GALLERY)/%.h5) --out $(GALLERY)/report
-	mkdir -p docs/gallery
-	cp $(GALLERY)/report/training-transformer-1-26.png docs/gallery/
+	mkdir -p docs/validation/gallery
+	cp $(GALLERY)/report/training-transformer-1-26.png docs/validation/gallery/
 	for network in transformer-1-26 transformer-1-64 transformer-4-64; do \
 	  for figure in overlaps gains attention; do \
-	    cp $(GALLERY)/report/$$network/$$figure.png docs/gallery/$$network-$$figure.png || exit 1; \
+	    cp $(GALLERY)/report/$$network/$$figure.png docs/validation/gallery/$$network-$$figure.png || exit 1; \
 	  done; \
 	done
 	for network in transformer-4-64 pooling-64-320; do \
-	  cp $(GALLERY)/report/$$network/network.png docs/gallery/$$network-network.png || exit 1; \
+	  cp $(GALLERY)/report/$$network/network.png docs/validation/gallery/$$network-network.png || exit 1; \
 	done
 
-# Attention that measures distance (docs/points.md): at most 15 minutes on two quiet cores. What is trained stays.
+# Attention that measures distance (docs/validation/points.md): at most 15 minutes on two quiet cores. What is trained stays.
 POINTS = runs/points
 PTRAIN = xargs -P 2 -L 1 .venv/bin/protmpi train configs/points.toml
 points: setup
@@ -63,8 +63,8 @@ points: setup
 	$(RANKS) .venv/bin/protmpi run configs/points-sampling.toml
 	.venv/bin/protmpi-analysis report $(POINTS)/store.zarr --out $(POINTS)/report
 	.venv/bin/protmpi-analysis points $(POINTS) --out $(POINTS)/report --strict
-	mkdir -p docs/points
-	cp $(POINTS)/report/experiments.png $(POINTS)/report/distance.png docs/points/
+	mkdir -p docs/validation/points
+	cp $(POINTS)/report/experiments.png $(POINTS)/report/distance.png docs/validation/points/
 
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest
@@ -78,6 +78,18 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	@! basename -a tests/*/test_*.py | sort | uniq -d | grep .
+
+# The site of docs/ in build/site, in an environment of its own. It fails on a broken link.
+DOCS_ENV ?= build/docs
+docs: setup $(DOCS_ENV)/bin/mkdocs
+	.venv/bin/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(DOCS_ENV)/bin/mkdocs build --strict --quiet
+	@echo "wrote build/site/index.html; with search: python3 -m http.server -d build/site"
+
+$(DOCS_ENV)/bin/mkdocs:
+	$(PYTHON) -m venv $(DOCS_ENV)
+	$(DOCS_ENV)/bin/pip install -q $$($(PYTHON) -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
 
 # Against hybrid Monte Carlo, some hours each on two cores. Stores go on where they ended.
 
@@ -93,7 +105,7 @@ kspin: setup
 	done | xargs -P 2 -L 1 .venv/bin/protmpi run configs/kspin-hmc.toml $(GOES_ON)
 	.venv/bin/python bench/continued.py $(KSPIN)/store.zarr $(LADDER:%=$(KSPIN)/hmc-%.zarr)
 
-# Below T = 5e-3 the pooling network stays on a plateau of U when it starts from fresh weights (docs/method.md).
+# Below T = 5e-3 the pooling network stays on a plateau of U when it starts from fresh weights (docs/validation/hybrid-monte-carlo.md).
 YARDSTICK = runs/yardstick
 HOT       = --set sampler.temperatures=[5e-3,7e-3,1e-2]
 SMALL     = --set sampler.rho=1e-5 --set sampler.rho_first=5e-5 --set sampler.max_extractions=200
@@ -108,7 +120,7 @@ yardstick: setup
 
 # What only a machine with a GPU can show. `gpu`, ten minutes with the data and weights of `make study-start` made before:
 # graphs and kernels, then the ladder of configs/study/ from hot and cold starts; it goes on where it ended. `gpu-speed`
-# (docs/performance.md): steps per second and what TF32 does to <U>, some twenty minutes.
+# (docs/validation/performance.md): steps per second and what TF32 does to <U>, some twenty minutes.
 GPU    = runs/gpu
 STUDY  = configs/study/transformer-1-26.toml
 study-start: setup
@@ -156,7 +168,7 @@ structures: setup
 	$(RANKS) .venv/bin/protmpi run configs/structures.toml
 	.venv/bin/protmpi-analysis report $(STRUCTURES)/store.zarr --out $(STRUCTURES)/report
 
-# Images for `apptainer exec` (docs/clusters.md), built and tested as root; each takes some minutes.
+# Images for `apptainer exec` (docs/guide/clusters.md), built and tested as root; each takes some minutes.
 
 APPTAINER ?= apptainer
 container-cpu container-cuda: container-%: setup

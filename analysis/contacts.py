@@ -39,7 +39,7 @@ def average_product_corrected(maps: np.ndarray) -> np.ndarray:
 
 
 def scores(maps: np.ndarray, apc: bool = False) -> np.ndarray:
-    """Symmetric scores of pairs from attention maps: symmetrised, APC, zero diagonal (METHOD section 13)."""
+    """Symmetric scores of pairs: symmetrised maps, APC, zero diagonal (docs/method/contacts.md section 2)."""
     found = symmetrised(np.asarray(maps, dtype=np.float64))
     if apc:
         found = average_product_corrected(found)
@@ -76,7 +76,7 @@ def chance_precision(contacts: np.ndarray, least: int = 1, most: int | None = No
 
 
 def near_contacts(contacts: np.ndarray, tolerance: int) -> np.ndarray:
-    """Pairs (i, j) with a contact (i', j') of |i-i'| and |j-j'| up to `tolerance`; METHOD of the study: P'@L."""
+    """Pairs with a contact at most `tolerance` away along each axis (docs/method/contacts.md section 1)."""
     if not tolerance:
         return contacts.astype(bool)
     return np.asarray(binary_dilation(contacts.astype(bool), np.ones((2 * tolerance + 1, 2 * tolerance + 1))))

@@ -1,8 +1,10 @@
 """Which attention heads show contacts, learned from a few labelled proteins, and what they say of another one.
 
 Heads of all layers stand side by side: maps are (head, L, L). Each is symmetrised and corrected for average products;
-heads are ranked by their precision on labelled proteins (METHOD section 13), or weighed by a logistic regression
-(Rao et al., "Transformer protein language models are unsupervised structure learners", ICLR 2021).
+heads are ranked by their precision on labelled proteins, or weighed by a logistic regression (Rao et al., "Transformer
+protein language models are unsupervised structure learners", ICLR 2021).
+
+Source: docs/method/contacts.md section 2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Categorical Jacobian: how a network's guess at one site answers to a substitution at another (METHOD section 13).
+"""Categorical Jacobian: how a network's guess at one site answers to a substitution at another.
+
+Source: docs/method/contacts.md section 3.
 
     J[i, a, j, b] = logits(x with i -> a)[j, b] - logits(x)[j, b]
 
@@ -49,7 +51,7 @@ def centred(jacobian: np.ndarray) -> np.ndarray:
 def pair_scores(jacobian: np.ndarray) -> np.ndarray:
     """Scores of pairs (L, L): centred, Frobenius norm over letters, zero diagonal, APC, symmetrised.
 
-    In this order (METHOD section 13): the strength of i on j is not that of j on i, for a site that answers loudly
+    In this order, because the strength of i on j is not that of j on i: a site that answers loudly
     raises its column and not its row, and each has a background of its own.
     """
     strength = np.sqrt(np.square(centred(jacobian)).sum((1, 3), dtype=np.float64))

@@ -23,7 +23,7 @@ MOST = 0.5
 """The layers pass when `TOLERANCE` would show in those that hold this share of the parameters."""
 COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
 """Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
-shifts <U> by a per cent (docs/method.md)."""
+shifts <U> by a per cent (docs/validation/mini-batch-noise.md)."""
 FACTOR_SEEN = 0.3
 """Deviation of <exp(-ΔH/T)> that must show: wrong energies or forces change it by more than one."""
 ACCEPTANCE_GOOD, ACCEPTANCE_BAD = 0.4, 0.1

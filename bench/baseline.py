@@ -97,7 +97,7 @@ def gradient(network: Network, p: Layers, samples: Sequence[Sample]) -> Layers:
 
 @dataclass
 class Walker:
-    """One walker on the sphere of squared norm `norm2`: METHOD sections 2 and 3, layer by layer."""
+    """One walker on the sphere of squared norm `norm2`, layer by layer (docs/method/sphere.md)."""
 
     network: Network
     samples: Sequence[Sample]

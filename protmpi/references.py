@@ -2,8 +2,9 @@
 
 Stage one: independent initialisations, each stopped where its validation energy is lowest; the mean of their squared
 norms is Q. Stage two: reference models, ES where |w|² first reaches Q, OT where training energy and error have
-saturated (METHOD section 9) and, if asked for, settled at a minimum. Runs are dealt to the ranks. Each saves a part
-file of its own every few seconds, so that a stopped training goes on where it was when the same command is given again.
+saturated and, if asked for, settled at a minimum (docs/method/training.md section 2). Runs are dealt to the ranks.
+Each saves a part file of its own every few seconds, so that a stopped training goes on where it was when the same
+command is given again.
 """
 
 from __future__ import annotations

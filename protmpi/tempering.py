@@ -1,4 +1,6 @@
-"""Walkers that move in temperature, over ranks: weights and momenta never leave their rank (METHOD section 6).
+"""Walkers that move in temperature, over ranks: weights and momenta never leave their rank.
+
+Source: docs/method/tempering.md sections 1 to 5.
 
 After the burn-in of the kernel (`sampler.adapt_until`) draws are followed by sweeps, in which only energies are
 gathered. Every rank computes the same moves from them (`sampling.exchange`, `sampling.simulated`), and a digest of the

@@ -1,4 +1,6 @@
-"""Adam (0.9, 0.98), eps 1e-9, learning rate rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout (METHOD section 9).
+"""Adam (0.9, 0.98), eps 1e-9, learning rate rate d^-1/2 min(t^-1/2, t warmup^-3/2), dropout.
+
+Source: docs/method/training.md section 1.
 
 At a constant learning rate Adam hovers above the minimum; where a minimum is wanted, training settles at the end: the
 rate falls to zero.

@@ -1,4 +1,4 @@
-"""Amino acids as tokens 0..19 and the mask as token 20 (METHOD 9)."""
+"""Amino acids as tokens 0..19 and the mask as token 20 (docs/method/data.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The energy of a sequence on a structure, E(s) = sum over i < j of J[s_i, s_j] C_ij (METHOD 7)."""
+"""The energy of a sequence on a structure, E(s) = sum over i < j of J[s_i, s_j] C_ij.
+
+Source: docs/method/data.md section 1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which sites are hidden, and which sequences train, validate and test (METHOD 9)."""
+"""Which sites are hidden, and which sequences train, validate and test (docs/method/data.md section 3)."""
 
 from __future__ import annotations
 

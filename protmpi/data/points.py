@@ -1,4 +1,7 @@
-"""Structures of a few points in a box, and how near any two points of a structure are (METHOD section 12)."""
+"""Structures of a few points in a box, and how near any two points of a structure are.
+
+Source: docs/method/data.md section 5.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from protmpi.sections import Count, FilePath, Positive, Section, Share, key
 
 
 class FoldingConfig(Section):
-    """What the networks learn: sequences that fold to one structure (METHOD: energy, data)."""
+    """Sequences that fold to one structure (docs/method/data.md section 1)."""
 
     task: Literal["folding"] = key("folding", "what is sampled")
     file: FilePath = key(Path("acbp.h5"), "data set (HDF5), written by `protmpi data make`")
@@ -47,7 +47,7 @@ class FoldingConfig(Section):
 
 
 class KSpinConfig(Section):
-    """What the network learns: the class of a spin vector, K noisy reference vectors (METHOD: K-spin)."""
+    """The class of a spin vector, K noisy reference vectors (docs/method/data.md section 4)."""
 
     task: Literal["kspin"] = key("kspin", "what is sampled")
     recipe: Literal["own", "published"] = key(
@@ -72,7 +72,7 @@ class KSpinConfig(Section):
 
 
 class PointsConfig(Section):
-    """What the network learns: how near points in a box are to one another (METHOD: attention and distance)."""
+    """How near points in a box are to one another (docs/method/data.md section 5)."""
 
     task: Literal["points"] = key("points", "what is sampled")
     points: Annotated[int, Field(ge=2)] = key(5, "points of a structure, uniform in a box of side 200")
@@ -94,7 +94,7 @@ class PointsConfig(Section):
 
 
 class StructuresConfig(Section):
-    """What the network learns: masked residues of protein chains, from sequence and Cα coordinates."""
+    """Masked residues of protein chains, from sequence and Cα coordinates (docs/method/data.md section 6)."""
 
     task: Literal["structures"] = key("structures", "what is sampled")
     file: FilePath = key(Path("structures.h5"), "data set (HDF5), written by `protmpi data structures`")

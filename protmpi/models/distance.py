@@ -1,4 +1,6 @@
-"""Network from points to an attention map: embedding, encoder, and one attention head cut short (METHOD section 12).
+"""Network from points to an attention map: embedding, encoder, and one attention head cut short.
+
+Source: docs/method/networks.md section 8.
 
     X = coordinates/16 Weᵀ + be      N = LN(encoder(X))      S = (N Wqᵀ + bq)(N Wkᵀ)ᵀ / √h      A = exp(S - row maximum)
 

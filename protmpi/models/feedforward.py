@@ -1,4 +1,4 @@
-"""Plain feed-forward network: ReLU after every layer, the output layer too (METHOD: K-spin)."""
+"""Plain feed-forward network: ReLU after every layer, the output layer too (docs/method/networks.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pooling feed-forward network: every site sees itself and the mean over unmasked sites (METHOD section 8).
+"""Pooling feed-forward network: every site sees itself and the mean over unmasked sites.
+
+Source: docs/method/networks.md section 3.
 
 X = LN1(E[token] + PE_d)     g = mean of X over unmasked sites     H = relu(W1 [X_i, g] + b1) + PE_m
 F = relu(W2 H + b2)          Z = LN2(F + Wr X + br)                logits = Z Woᵀ + bo

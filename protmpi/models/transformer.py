@@ -1,4 +1,6 @@
-"""Transformer of `blocks` attention blocks, one head, no attention bias (METHOD section 8).
+"""Transformer of `blocks` attention blocks, one head, no attention bias.
+
+Source: docs/method/networks.md section 2.
 
     A  = softmax((X Wqkᵀ) Xᵀ / √d)      Y  = LN1(X + A X Wvcᵀ)
     H  = relu(Y W1ᵀ + b1) + PE_m        X' = LN2(Y + H W2ᵀ + b2)        logits = X' Woᵀ + bo

@@ -170,7 +170,7 @@ class SamplerConfig(Section):
         """The same with the kind that "auto" stands for: trajectories up to FULL_BATCH training samples.
 
         Full batches have no noise and a Metropolis test; mini-batches save at most train_size / batch, and their noise
-        in stiff directions takes that back many times over while it is small (docs/method.md).
+        in stiff directions takes that back many times over while it is small (docs/method/energy.md section 5).
         """
         if self.kind != "auto":
             return self
@@ -179,7 +179,10 @@ class SamplerConfig(Section):
 
 
 def rho_limit(scheme: str, m1: float) -> float:
-    """Largest share of the noise that mini-batches may supply: 1 (double), 1/(1 + 2 c1²) (single; METHOD 2)."""
+    """Largest fraction of the noise that mini-batches may supply: 1 (double scheme), 1/(1 + 2 c1²) (single scheme).
+
+    Source: docs/method/pseudo-langevin.md section 3.
+    """
     return 1.0 if scheme == "double" else 1.0 / (1.0 + 2.0 * (1.0 - m1 * m1))
 
 

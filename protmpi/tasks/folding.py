@@ -1,4 +1,6 @@
-"""Masked folding sequences: guess the masked residues of sequences that fold to one structure (METHOD section 1).
+"""Masked folding sequences: guess the masked residues of sequences that fold to one structure.
+
+Source: docs/method/energy.md section 1.
 
 U(w)   = mean over sequences of [ mean over masked sites i of -log softmax(z_i)[a_i] ]
 err(w) = mean over sequences of [ fraction of masked sites with argmax(z_i) != a_i ]

@@ -1,4 +1,6 @@
-"""K-spin: tell which of K random reference vectors a noisy copy comes from (METHOD: K-spin).
+"""K-spin: tell which of K random reference vectors a noisy copy comes from.
+
+Source: docs/method/data.md section 4.
 
 A sample is a vector x of d spins ±1 of class k: the reference vector of the class with each spin flipped with
 probability p. U is the mean cross-entropy of the classes, err the share of wrong ones. The validation problem of the

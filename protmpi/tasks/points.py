@@ -1,4 +1,6 @@
-"""Attention that measures distance: tell how near the points of a structure are to one another (METHOD section 12).
+"""Attention that measures distance: tell how near the points of a structure are to one another.
+
+Source: docs/method/data.md section 5.
 
 A sample is a structure of n points; the network sees their coordinates. With A_ij = exp(-(|x_i - x_j|/200)^e) and the
 attention Â of the network,

@@ -66,7 +66,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, data_file: Path) -> Path:
 
 
 def test_logits_are_those_of_the_network_at_masked_sites(data_file: Path) -> None:
-    """Against the plain formula of METHOD section 8, one masked site after the other."""
+    """Against the plain formula of docs/method/networks.md section 2, one masked site after the other."""
     random = np.random.default_rng(1)
     weights = random.normal(0, 0.5, Transformer(21, L, 1, 4, 16).layout.size)
     network = FoldingNetwork({**NETWORK, "blocks": 1, "name": "transformer-1-4"}, L, weights)

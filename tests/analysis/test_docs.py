@@ -1,4 +1,4 @@
-"""The example of docs/analysis.md runs as it stands."""
+"""The example of docs/guide/analysis.md runs as it stands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from test_learning_curves import write_weights
 from test_page import whole_store
 
-PAGE = Path(__file__).parents[2] / "docs" / "analysis.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guide" / "analysis.md"
 
 
 def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

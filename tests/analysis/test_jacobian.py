@@ -48,7 +48,7 @@ def test_couplings_come_back_with_precision_one() -> None:
 
 
 def published(jacobian: np.ndarray) -> np.ndarray:
-    """The definition of METHOD section 13 in float64, element by element."""
+    """The definition of docs/method/contacts.md section 3 in float64, element by element."""
     length = len(jacobian)
     strength = [[0.0] * length for _ in range(length)]
     less = jacobian.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What happens to a run on a machine that fails, or in a store that was harmed; docs/reliability.md has the table."""
+"""What happens to a run on a machine that fails, or in a store that was harmed (docs/developer/reliability.md)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def test_the_full_size_covers_two_decades_with_three_starts(name: str) -> None:
     ladder = config.sampler.temperatures
     assert ladder[-1] / ladder[0] >= 100
     published = 2.3e-5 if name.startswith("pooling") else 1.1e-4
-    measured = {"transformer-4-14": 3.1e-4}  # docs/gallery.md; the others lie nearer to the published ones
+    measured = {"transformer-4-14": 3.1e-4}  # docs/validation/gallery.md; the others lie nearer to the published ones
     for peak in (published, measured.get(name, published)):
         assert ladder[0] <= 0.1 * peak
         assert ladder[-1] >= 10 * peak

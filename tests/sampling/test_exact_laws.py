@@ -246,7 +246,7 @@ def test_fixman_potential_makes_unequal_masses_uniform(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_without_fixman_the_measure_is_weighted_by_the_masses(scheme: str) -> None:
-    """The uncorrected marginals of METHOD section 3, 0.46, 0.28, 0.25: known to two digits."""
+    """The uncorrected marginals of docs/method/sphere.md section 3, 0.46, 0.28, 0.25: known to two digits."""
     mean, error = mean_squares(scheme, fixman=False)
     assert np.abs(mean - [0.46, 0.28, 0.25]).max() < LIMIT * error.max() + 0.005
     assert np.abs((mean - 1 / 3) / error).max() > 2 * LIMIT

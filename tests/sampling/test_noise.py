@@ -1,4 +1,4 @@
-"""Variance of the mini-batch gradient, masses and white noise: the identities of METHOD sections 2 to 4."""
+"""Variance of the mini-batch gradient, masses and white noise: docs/method/noise.md, docs/method/pseudo-langevin.md."""
 
 from __future__ import annotations
 

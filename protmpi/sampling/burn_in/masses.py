@@ -1,4 +1,4 @@
-"""Masses from s², the variance of the mini-batch gradient, while they adapt (METHOD section 4).
+"""Masses from s², the variance of the mini-batch gradient, while they adapt (docs/method/noise.md section 3).
 
 In the first half of the burn-in masses stay, so that rho_i follows s²; where it would pass rho_max the mass grows
 instead and p_i is drawn anew; with probability p_reset all masses follow s² again and all momenta are drawn anew. Then

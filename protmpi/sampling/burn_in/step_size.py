@@ -1,5 +1,7 @@
 """`rho = "auto"`: the largest share rho, and with it the largest step, that keeps the law (step length ~ sqrt(rho)).
 
+Source: docs/method/noise.md section 6.
+
 During burn-in each walker looks for it on its own:
 1. climb: rho grows by FACTOR while the kinetic temperature, averaged over a window, stays within the tolerance; then
    the bracket is halved (in log rho) until it is narrower than NARROW, and opened again, for what looked hot may have

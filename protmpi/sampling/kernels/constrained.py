@@ -1,4 +1,6 @@
-"""Pseudo-Langevin on the sphere |w|² = Q, with one multiplier for all parameters (METHOD section 3).
+"""Pseudo-Langevin on the sphere |w|² = Q, with one multiplier for all parameters.
+
+Source: docs/method/sphere.md sections 1 to 3.
 
     a = w/M, w~ the unconstrained position:  find mu with |w~ + mu a|² = Q, then w' = w~ + mu a, Pi += (mu/dt) w
     after the second half kick:              p' -= w' (w'·p'/M) / (w'·w'/M)

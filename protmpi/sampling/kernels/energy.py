@@ -36,7 +36,7 @@ class Energy(Protocol):
 
 @dataclass(frozen=True)
 class Regulariser:
-    """lamda/2 |w|² + gamma/2 |w - w0|² with the start w0 (W, P), added to the energy (METHOD section 1)."""
+    """lamda/2 |w|² + gamma/2 |w - w0|² with the start w0 (W, P), in the energy (docs/method/energy.md section 3)."""
 
     lamda: float
     gamma: float

@@ -1,4 +1,6 @@
-"""Noise of the mini-batch gradient, and the masses and white noise that turn it into a thermostat (METHOD 2, 4).
+"""Noise of the mini-batch gradient, and the masses and white noise that turn it into a thermostat.
+
+Source: docs/method/pseudo-langevin.md section 1 and docs/method/noise.md.
 
 s_i²   variance of the mini-batch gradient of parameter i        v_i = s_i² dt²/4
 M_i  = s_i² dt² / (4 rho T m1²)                                  so that v_i = rho M_i T m1²
@@ -63,9 +65,9 @@ def white_noise(noise_variance: Tensor, mass: Tensor, thermostat: Thermostat) ->
     """Amplitudes (W, P) of the white noise in the first and in the second half kick.
 
     The second is sqrt(k² + m1² v). The first is k in the double scheme, sqrt(k² - 2 c1² v) in the single scheme, where
-    one mini-batch serves two half kicks (METHOD 2). A missing variance below zero is taken as zero: then the
-    mini-batch alone overheats the walker, which the kinetic temperature shows. With `white_alone` both are
-    sqrt(M T) m1.
+    one mini-batch serves two half kicks (docs/method/pseudo-langevin.md section 3). A missing variance below zero is
+    taken as zero: then the mini-batch alone overheats the walker, which the kinetic temperature shows. With
+    `white_alone` both are sqrt(M T) m1.
     """
     t = thermostat
     v = noise_variance * (0.0 if t.white_alone else t.dt**2 / 4.0)

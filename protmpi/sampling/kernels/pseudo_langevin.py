@@ -1,4 +1,6 @@
-"""Pseudo-Langevin: the mini-batch noise is part of the thermostat (METHOD section 2).
+"""Pseudo-Langevin: the mini-batch noise is part of the thermostat.
+
+Source: docs/method/pseudo-langevin.md sections 1 to 3.
 
     Pi  = c1 p - (dt/2) g_a(w) + k xi_1
     w'  = w + dt Pi / M

@@ -1,4 +1,4 @@
-"""Geometry of the sphere |w|² = Q in the metric of the masses M, for one walker or many (METHOD section 3).
+"""Geometry of the sphere |w|² = Q in the metric of the masses M, for one walker or many (docs/method/sphere.md).
 
     a = M⁻¹w         direction in which the constraint acts on positions
     w·a = w·w/M      metric of the constraint; its Fixman potential (T/2) log(w·a) makes exp(-U/T) exact on the sphere

@@ -1,5 +1,7 @@
 """Full-batch trajectories with a Metropolis test: Langevin dynamics, on the sphere |w|² = Q or not, exact at any step.
 
+Source: docs/method/trajectories.md sections 1 to 3.
+
     p ~ N(0, M T), made tangent                                                            a fresh momentum
     n times:   p -= (h/2) g;   w~ = w + h M⁻¹p,  w' = w~ + mu a,  |w'|² = Q,  p += (mu/h) w;   p -= (h/2) g'
     between:   p <- c p + sqrt(1 - c²) N(0, M T), made tangent                             partial refreshment

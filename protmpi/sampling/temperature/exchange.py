@@ -1,4 +1,4 @@
-"""Replica exchange: which neighbouring slots of a ladder swap their walkers (METHOD section 6).
+"""Replica exchange: which neighbouring slots of a ladder swap their walkers (docs/method/tempering.md section 1).
 
 Slots k < k+1 with temperatures T_k < T_{k+1} hold walkers with energies U_k, U_{k+1}; they swap with probability
 

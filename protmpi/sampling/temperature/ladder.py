@@ -1,4 +1,6 @@
-"""Where the temperatures of a ladder stand, and how many it takes, for equal rejection (METHOD section 6).
+"""Where the temperatures of a ladder stand, and how many it takes, for equal rejection.
+
+Source: docs/method/tempering.md section 3.
 
 The rejection rates r_k of neighbouring pairs add up to the communication barrier Lambda = sum_k r_k. It hardly depends
 on the number of slots, and so the barrier below T, Lambda(T), interpolated in ln T, tells where to put them: at equal

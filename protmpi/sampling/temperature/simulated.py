@@ -1,4 +1,6 @@
-"""Simulated tempering: each walker jumps over the temperatures on its own, by weights that are learned (METHOD 6).
+"""Simulated tempering: each walker jumps over the temperatures on its own, by weights that are learned.
+
+Source: docs/method/tempering.md section 4.
 
 The law of (w, k) is exp(-U(w)/T_k + g_k). At fixed w the slot is drawn from its exact conditional law
 

@@ -29,7 +29,7 @@ TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of 
 
 
 class LangevinBlock(Block[State]):
-    """Walkers that move by mini-batch gradients (METHOD sections 2 to 4)."""
+    """Walkers that move by mini-batch gradients (docs/method/pseudo-langevin.md and docs/method/noise.md)."""
 
     def __init__(
         self, walkers: Sequence[int], start: Tensor, temperatures: np.ndarray, energy: Energy, c: SamplerConfig,
