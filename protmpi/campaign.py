@@ -51,7 +51,8 @@ class Member:
 
     def write(self, folder: Path) -> None:
         """The configuration in full, which gives the same run whatever becomes of the file it came from."""
-        resolved = self.config.model_dump(mode="json", exclude_none=True)
+        sections = self.config.written().items()
+        resolved = {name: {k: v for k, v in keys.items() if v is not None} for name, keys in sections}
         (folder / f"{self.name}.toml").write_text(to_toml(resolved, f"{self.file} as it was launched"), "utf-8")
 
 

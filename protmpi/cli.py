@@ -309,7 +309,7 @@ def config(
     from protmpi.config import load
 
     if file is not None:
-        print(load(file, overrides).model_dump_json(indent=2))
+        print(json.dumps(load(file, overrides).written(), indent=2))
         return
     if not explain:
         raise ProtmpiError("config: give --explain, or a configuration file to check")

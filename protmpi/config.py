@@ -19,20 +19,19 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_validator
 
-from protmpi.data.sections import FoldingConfig, KSpinConfig, PointsConfig, StructuresConfig
+from protmpi.data.sections import FoldingConfig
 from protmpi.errors import ConfigError
+from protmpi.kinds import TASKS
 from protmpi.sampling.sections import SamplerConfig, TemperingConfig
-from protmpi.sections import ExecutionConfig, ModelConfig, RunConfig, Section, TrainConfig
-
-TASKS: dict[str, type[Section]] = {
-    "folding": FoldingConfig, "kspin": KSpinConfig, "points": PointsConfig, "structures": StructuresConfig
-}  # fmt: skip
-"""The section [data] of each task."""
-
-KINDS = {
-    "folding": ("transformer", "pooling"), "kspin": ("feedforward",), "points": ("encoder",), "structures": ("encoder",)
-}  # fmt: skip
-"""The kinds of network that can learn each task."""
+from protmpi.sections import (
+    WRITTEN_IN_FULL,
+    ExecutionConfig,
+    ModelConfig,
+    RunConfig,
+    Section,
+    TrainConfig,
+    kinds_of,
+)
 
 
 def _task_of(data: Any) -> Any:
@@ -40,16 +39,17 @@ def _task_of(data: Any) -> Any:
     return data.get("task", "folding") if isinstance(data, dict) else getattr(data, "task", None)
 
 
+if typing.TYPE_CHECKING:
+    DataSection = Any
+else:
+    _SECTIONS = tuple(Annotated[task.section, Tag(name)] for name, task in TASKS.items())
+    DataSection = Annotated[typing.Union[_SECTIONS], Discriminator(_task_of)]  # noqa: UP007, the table tells which
+
+
 class Config(Section):
     """The whole configuration."""
 
-    data: Annotated[
-        Annotated[FoldingConfig, Tag("folding")]
-        | Annotated[KSpinConfig, Tag("kspin")]
-        | Annotated[PointsConfig, Tag("points")]
-        | Annotated[StructuresConfig, Tag("structures")],
-        Discriminator(_task_of),
-    ] = FoldingConfig()
+    data: DataSection = FoldingConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     sampler: SamplerConfig = SamplerConfig()
@@ -69,8 +69,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _network_fits_the_task(self) -> Config:
-        if self.model.kind not in KINDS[self.data.task]:
-            wanted = " or ".join(f'"{kind}"' for kind in KINDS[self.data.task])
+        if self.model.kind not in TASKS[self.data.task].networks:
+            wanted = " or ".join(f'"{kind}"' for kind in TASKS[self.data.task].networks)
             raise ValueError(f'model.kind: "{self.model.kind}" cannot learn data.task = "{self.data.task}", '
                              f"it takes {wanted}")  # fmt: skip
         return self
@@ -189,13 +189,17 @@ class Config(Section):
         given = self.model_dump()
         del given["sampler"]["temperatures"]
         given["tempering"]["slots"] = slots
-        return Config.model_validate(given)
+        return Config.model_validate(given, context=WRITTEN_IN_FULL)
 
     def without_tempering(self, temperatures: np.ndarray, seed: int) -> Config:
         """Independent walkers, one at each of the temperatures."""
         sampler = self.sampler.model_copy(update={"temperatures": temperatures.tolist(), "walkers_per_temperature": 1})
         run = self.run.model_copy(update={"seed": seed, "walkers_per_block": 1})
         return self.model_copy(update={"sampler": sampler, "run": run, "tempering": TemperingConfig()})
+
+    def written(self) -> dict[str, dict[str, Any]]:
+        """The sections in full, as JSON has them, each with the keys of its kind alone."""
+        return {name: getattr(self, name).belonging() for name in type(self).model_fields}
 
     def physics(self) -> dict[str, Any]:
         """The keys that decide every draw, flat: `section.key` -> value. Data and starts enter by hash, not by path."""
@@ -226,10 +230,10 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     return parse(raw, str(path))
 
 
-def parse(raw: dict[str, Any], origin: str) -> Config:
+def parse(raw: dict[str, Any], origin: str, context: str = "") -> Config:
     """Build the configuration from nested dicts; `origin` names their source in error messages."""
     try:
-        return Config.model_validate(raw)
+        return Config.model_validate(raw, context=context)
     except ValidationError as error:
         raise ConfigError(f"{origin}: {_one_line(error)}") from None
 
@@ -239,7 +243,7 @@ def parse_stored(stored: dict[str, Any], origin: str) -> Config:
     if isinstance(stored, dict) and isinstance(stored.get("model"), dict):
         then = {name: ModelConfig.model_fields[name].default for name in ModelConfig.later}
         stored = {**stored, "model": {**then, **stored["model"]}}
-    return parse(stored, origin)
+    return parse(stored, origin, WRITTEN_IN_FULL)
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -263,7 +267,7 @@ def _one_line(error: ValidationError) -> str:
     location = [str(part) for part in first["loc"] if not str(part).startswith(branches)]
     section = _sections(location[0])[0] if location else Config
     if len(location) > 1 and location[1] in TASKS:
-        section = TASKS[location.pop(1)]
+        section = TASKS[location.pop(1)].section
     name = ".".join(location)
     if first["type"] == "extra_forbidden":
         valid = sorted((section if len(location) > 1 else Config).model_fields)
@@ -284,7 +288,7 @@ def _one_line(error: ValidationError) -> str:
 def _sections(name: str) -> list[type[BaseModel]]:
     """The classes that a section may have: several for [data], one for each task."""
     if name == "data":
-        return list(TASKS.values())
+        return [task.section for task in TASKS.values()]
     field = Config.model_fields.get(name)
     return [typing.cast(type[BaseModel], field.annotation) if field else Config]
 
@@ -301,8 +305,10 @@ def explain() -> Iterator[tuple[str, str, str, str, str]]:
     """Rows (key, type, default, unit, meaning) of every key."""
     for section_name in Config.model_fields:
         for section in _sections(section_name):
-            only = f' (task = "{section.model_fields["task"].default}")' if section_name == "data" else ""
+            task = f' (task = "{section.model_fields["task"].default}")' if section_name == "data" else ""
             for name, field in section.model_fields.items():
+                kinds = [kind for kind in kinds_of(field) if kind != "auto"]
+                only = f" ({', '.join(kinds)})" if kinds else task
                 extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
                 yield (
                     f"{section_name}.{name}",

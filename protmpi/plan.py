@@ -178,7 +178,7 @@ class Plan:
         """Root attributes of the store."""
         packages = ("protmpi", "torch", "numpy", "zarr", "mpi4py")
         return {
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.written(),
             "identity": self.identity,
             "burn_in": self.config.burn_in,
             "parameter_layout": self.task.layout.to_json(),

@@ -150,7 +150,7 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) 
         lock, taken_from = Lock.acquire(path)
         display.tell(taken_from, *commit.pass_over(path))
         if plan.schema.steps > found.schema.steps:
-            creation.extend(path, plan.schema, {"config": plan.config.model_dump(mode="json")})
+            creation.extend(path, plan.schema, {"config": plan.config.written()})
     return lock
 
 

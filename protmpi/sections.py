@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic.fields import FieldInfo
 
 from protmpi.paths import expanded
 
@@ -19,9 +21,22 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 FilePath = Annotated[Path, AfterValidator(lambda path: Path(expanded(str(path))))]
 
 
-def key(default: Any, meaning: str, unit: str = "") -> Any:
-    """A configuration key with its meaning and unit, which `protmpi config --explain` prints."""
-    return Field(default, description=meaning, json_schema_extra={"unit": unit})
+def key(default: Any, meaning: str, unit: str = "", of: tuple[str, ...] = ()) -> Any:
+    """A configuration key with its meaning and unit, which `protmpi config --explain` prints.
+
+    `of`: the kinds of its section that have it; all of them if absent.
+    """
+    return Field(default, description=meaning, json_schema_extra={"unit": unit, "of": list(of)})
+
+
+def kinds_of(field: FieldInfo) -> list[str]:
+    """The kinds that have a key; none: all of them."""
+    extra = field.json_schema_extra
+    return typing.cast(list[str], extra.get("of", [])) if isinstance(extra, dict) else []
+
+
+WRITTEN_IN_FULL = "written in full"
+"""Context of a validation in which keys of other kinds are not refused."""
 
 
 class Section(BaseModel):
@@ -30,6 +45,25 @@ class Section(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()
     """Keys younger than files which are still read: at their default, what was done before, they are in no identity."""
 
+    @model_validator(mode="after")
+    def _keys_are_of_the_kind(self, info: ValidationInfo) -> Self:
+        """What was written in full, by a run, may have keys of other kinds."""
+        foreign = sorted(self.model_fields_set - self.belonging().keys())
+        if foreign and info.context != WRITTEN_IN_FULL:
+            valid = ", ".join(sorted(self.belonging()))
+            raise ValueError(f'{foreign[0]}: is no key of kind = "{self._kind}", which has {valid}')
+        return self
+
+    @property
+    def _kind(self) -> str:
+        return str(getattr(self, "kind", ""))
+
+    def belonging(self) -> dict[str, Any]:
+        """The keys that this kind has, with their values as JSON has them."""
+        resolved, kind = self.model_dump(mode="json"), self._kind
+        fields = type(self).model_fields.items()
+        return {name: resolved[name] for name, field in fields if kind in (kinds_of(field) or [kind])}
+
     def identity(self) -> dict[str, Any]:
         """Every key with its value, as JSON has it, for comparison with what a file belongs to."""
         resolved = self.model_dump(mode="json")
@@ -37,6 +71,7 @@ class Section(BaseModel):
         return {k: v for k, v in resolved.items() if k not in self.later or getattr(self, k) != fields[k].default}
 
 
+TOKENS = ("transformer", "pooling", "encoder")  # kinds with an embedding
 PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
     "transformer-1-26": {"kind": "transformer", "blocks": 1, "d": 26},
     "transformer-1-64": {"kind": "transformer", "blocks": 1, "d": 64},
@@ -56,16 +91,18 @@ class ModelConfig(Section):
         "transformer", "attention blocks, a pooling feed-forward network, a plain ReLU network (kspin), or a pre-norm "
         "multi-head encoder"
     )  # fmt: skip
-    blocks: Count = key(1, "attention blocks (transformer, encoder)")
-    heads: Count = key(8, "heads that share out the embedding dimension (encoder only)")
-    head: Count | None = key(None, "size of the head that measures distance (points only); d/8 if absent")
-    d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension")
-    m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent")
+    blocks: Count = key(1, "attention blocks", of=("transformer", "encoder"))
+    heads: Count = key(8, "heads that share out the embedding dimension", of=("encoder",))
+    head: Count | None = key(
+        None, "size of the head that measures distance (points only); d/8 if absent", of=("encoder",)
+    )
+    d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension", of=TOKENS)
+    m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent", of=TOKENS)
     activation: Literal["relu", "gelu"] = key(
-        "relu", "of the hidden units of an encoder; for the task structures gelu, as published, if absent"
+        "relu", "of the hidden units; for the task structures gelu, as published, if absent", of=("encoder",)
     )
     layers: Annotated[list[Count], Field(min_length=1)] = key(
-        [50, 100], "hidden units of each layer (feedforward only)"
+        [50, 100], "hidden units of each layer", of=("feedforward",)
     )
 
     @model_validator(mode="before")
@@ -99,8 +136,6 @@ class ModelConfig(Section):
     def _fits_an_encoder(self) -> ModelConfig:
         if self.kind == "encoder" and self.d % self.heads:
             raise ValueError(f"heads: {self.heads} heads cannot share out d = {self.d}, it must be a multiple")
-        if self.activation != "relu" and self.kind != "encoder":
-            raise ValueError(f'activation: "{self.activation}" is for kind = "encoder"; kind = "{self.kind}" has relu')
         return self
 
     @property

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from protmpi.errors import ConfigError
+from protmpi.kinds import NETWORKS, named
 from protmpi.models.layout import Layout
 
 if TYPE_CHECKING:
@@ -50,10 +52,11 @@ class Network(Protocol):
 
 
 def build(config: ModelConfig, length: int, vocabulary: int = 21) -> Network:
-    """The network that the section `[model]` describes, for sequences of `length` tokens."""
-    from protmpi.models.pooling import Pooling
-    from protmpi.models.transformer import Transformer
+    """The network that the section `[model]` describes, for sequences of `length` tokens.
 
-    if config.kind == "transformer":
-        return Transformer(vocabulary, length, config.blocks, config.d, config.hidden)
-    return Pooling(vocabulary, length, config.d, config.hidden)
+    Raises ConfigError for a kind that does not read tokens.
+    """
+    if config.kind not in NETWORKS:
+        raise ConfigError(f'model.kind: "{config.kind}" does not read tokens; choose one of {", ".join(NETWORKS)}')
+    network: Network = named(NETWORKS[config.kind]).from_config(config, length, vocabulary)
+    return network

@@ -28,6 +28,7 @@ from protmpi.models.layers import (
     relu,
 )
 from protmpi.models.layout import Layout
+from protmpi.sections import ModelConfig
 
 
 class Pooling:
@@ -45,6 +46,10 @@ class Pooling:
         self.width = length * d
         self._positions = Positions(length, d)
         self._hidden_positions = Positions(length, m)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, length: int, vocabulary: int) -> Pooling:
+        return cls(vocabulary, length, config.d, config.hidden)
 
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,): normal(0, 1) embedding, uniform ±1/√fan_in linear maps, gain 1, bias 0."""

@@ -33,6 +33,7 @@ from protmpi.models.layers import (
     relu,
 )
 from protmpi.models.layout import Layout
+from protmpi.sections import ModelConfig
 
 ToInput = Callable[[Tensor, Arrays], None]
 
@@ -53,6 +54,10 @@ class Transformer:
         self.width = length * (max(m, length) if blocks > 1 else d)
         self._positions = Positions(length, d)
         self._hidden_positions = Positions(length, m)
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, length: int, vocabulary: int) -> Transformer:
+        return cls(vocabulary, length, config.blocks, config.d, config.hidden)
 
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,): normal(0, 1) embedding, uniform ±1/√fan_in linear maps, gain 1, bias 0."""

@@ -11,6 +11,9 @@ from protmpi.paths import expanded
 from protmpi.sections import Count, NotNegative, Positive, Section, Share, key
 
 Kind = Literal["auto", "constrained-trajectories", "constrained", "trajectories", "unconstrained"]
+LANGEVIN = ("auto", "constrained", "unconstrained")
+TRAJECTORIES = ("auto", "constrained-trajectories", "trajectories")
+SPHERE = ("auto", "constrained", "constrained-trajectories")
 FULL_BATCH = 50_000  # training samples up to which a full gradient counts as affordable
 
 
@@ -46,9 +49,11 @@ class SamplerConfig(Section):
         "(constrained) or not; auto: on the sphere, trajectories of up to 50 000 training samples, else pseudo-Langevin"
     )  # fmt: skip
     scheme: Literal["single", "double"] = key(
-        "single", "one mini-batch shared by two steps, or two per step (published)"
+        "single", "one mini-batch shared by two steps, or two per step (published)", of=LANGEVIN
     )
-    fixman: bool = key(True, "add the potential that makes exp(-U/T) exact on the sphere; false as in published runs")
+    fixman: bool = key(
+        True, "add the potential that makes exp(-U/T) exact on the sphere; false as in published runs", of=SPHERE
+    )
     temperatures: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = key(
         [1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4], "temperature of each slot, increasing", "energy"
     )
@@ -59,45 +64,62 @@ class SamplerConfig(Section):
     )  # fmt: skip
     norm2: Positive | Literal["shared", "own"] = key(
         "shared", "squared norm Q of the sphere: for all that of the first ES weights (else of the first walker), each "
-        "walker's own, or a number; starts are scaled to it"
-    )  # fmt: skip
+        "walker's own, or a number; starts are scaled to it", of=SPHERE)  # fmt: skip
     anneal: Annotated[list[Positive], AfterValidator(_decreasing)] = key(
-        [], "falling temperatures that fresh weights are led through before their own (trajectories)", "energy"
+        [], "falling temperatures that fresh weights are led through before their own", "energy", of=TRAJECTORIES
     )
-    anneal_steps: Count = key(1_000, "steps at each temperature of anneal, within the burn-in", "steps")
+    anneal_steps: Count = key(
+        1_000, "steps at each temperature of anneal, within the burn-in", "steps", of=TRAJECTORIES
+    )
     lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the energy (kinds without constraint)")
     gamma: NotNegative = key(0.0, "tether gamma/2 |w - w0|² to the start w0 in the energy (kinds without constraint)")
-    trajectory: Count = key(100, "steps of a trajectory, each a gradient of all training samples", "steps")
-    momentum_kept: Annotated[float, Field(gt=0, le=1)] = key(
-        1.0, "share of the momentum kept from step to step of a trajectory: 1 is hybrid Monte Carlo, less is Langevin"
+    trajectory: Count = key(
+        100, "steps of a trajectory, each a gradient of all training samples", "steps", of=TRAJECTORIES
     )
-    acceptance: Share = key(0.7, "trajectories tune their time step for this acceptance during burn-in")
+    momentum_kept: Annotated[float, Field(gt=0, le=1)] = key(
+        1.0,
+        "share of the momentum kept from step to step of a trajectory: 1 is hybrid Monte Carlo, less is Langevin",
+        of=TRAJECTORIES,
+    )
+    acceptance: Share = key(
+        0.7, "trajectories tune their time step for this acceptance during burn-in", of=TRAJECTORIES
+    )
     rho: Share | list[Share] | Literal["auto"] = key(
-        1e-3, "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature"
+        1e-3,
+        "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature",
+        of=LANGEVIN,
     )
     rho_first: Share | None = key(
-        None, "rho in the first half of the burn-in: large, takes slow modes to equilibrium soon, heats stiff ones"
+        None,
+        "rho in the first half of the burn-in: large, takes slow modes to equilibrium soon, heats stiff ones",
+        of=LANGEVIN,
     )
-    rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead")
-    rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts')
+    rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead", of=LANGEVIN)
+    rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts', of=LANGEVIN)
     collective_tolerance: Positive = key(
-        0.1, 'largest excess temperature, over T, where mini-batch noise is strongest, for rho = "auto"'
+        0.1, 'largest excess temperature, over T, where mini-batch noise is strongest, for rho = "auto"', of=LANGEVIN
     )
-    m1: Share = key(0.1, "friction: momenta keep sqrt(1 - m1²) of themselves at each half kick")
-    dt: Positive = key(1.0, "unit of time; masses grow with dt², so it cancels from the step")
+    m1: Share = key(0.1, "friction: momenta keep sqrt(1 - m1²) of themselves at each half kick", of=LANGEVIN)
+    dt: Positive = key(1.0, "unit of time; masses grow with dt², so it cancels from the step", of=LANGEVIN)
     batch: Count = key(64, "mini-batch, drawn with replacement", "samples")
     min_extractions: Annotated[int, Field(ge=2)] = key(100, "mini-batches added at a time to estimate s²")
-    max_extractions: Annotated[int, Field(ge=2)] = key(1_000, "most mini-batches for one estimate of s²")
-    threshold_est: Positive = key(0.1, "s² has converged when the next estimate of s is within this share of it")
+    max_extractions: Annotated[int, Field(ge=2)] = key(1_000, "most mini-batches for one estimate of s²", of=LANGEVIN)
+    threshold_est: Positive = key(
+        0.1, "s² has converged when the next estimate of s is within this share of it", of=LANGEVIN
+    )
     log_zerovar: Annotated[float, Field(le=0)] = key(-8.0, "log10 of the floor of s²")
     mass_floor: Annotated[float, Field(ge=0)] = key(
         0.1, "masses take s² at least as large as this share of its mean over the parameter array"
     )
     layer_mean: bool = key(False, "masses take the mean of s² over each parameter array")
     min_adj_step: Count = key(1_000, "fewest steps between two estimates of s²", "steps")
-    max_adj_step: Count = key(50_000, "most steps between two estimates of s²", "steps")
-    threshold_adj: Positive = key(0.1, "s² is steady when it agrees with the last estimate within this share")
-    p_reset: Annotated[float, Field(ge=0, le=1)] = key(0.1, "probability that an adaptation sets the masses anew")
+    max_adj_step: Count = key(50_000, "most steps between two estimates of s²", "steps", of=LANGEVIN)
+    threshold_adj: Positive = key(
+        0.1, "s² is steady when it agrees with the last estimate within this share", of=LANGEVIN
+    )
+    p_reset: Annotated[float, Field(ge=0, le=1)] = key(
+        0.1, "probability that an adaptation sets the masses anew", of=LANGEVIN
+    )
     adapt_until: Annotated[int, Field(ge=0)] = key(
         10_000, "burn-in: masses and step size adapt up to here, only draws after it are measured", "steps"
     )
@@ -147,8 +169,6 @@ class SamplerConfig(Section):
 
     @model_validator(mode="after")
     def _annealing_fits_the_burn_in(self) -> SamplerConfig:
-        if self.anneal and self.kind in ("constrained", "unconstrained"):
-            raise ValueError(f'anneal: is for trajectories, not for kind = "{self.kind}"')
         if len(self.anneal) * self.anneal_steps > self.adapt_until // 2:
             raise ValueError(f"anneal: {len(self.anneal)} temperatures x anneal_steps = {self.anneal_steps} must end "
                              f"by half of adapt_until = {self.adapt_until}")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from protmpi.config import Config
+from protmpi.kinds import TASKS, named
 from protmpi.models.layout import Layout
 from protmpi.store.schema import Constant, Variable
 
@@ -67,18 +68,5 @@ def build(config: Config, device: torch.device | str = "cpu") -> Task:
 
     Raises DataError when the data set is missing, damaged or does not fit.
     """
-    if config.data.task == "kspin":
-        from protmpi.tasks.kspin import KSpin
-
-        return KSpin.from_config(config, device)
-    if config.data.task == "points":
-        from protmpi.tasks.points import Points
-
-        return Points.from_config(config, device)
-    if config.data.task == "structures":
-        from protmpi.tasks.structures import Structures
-
-        return Structures.from_config(config, device)
-    from protmpi.tasks.folding import Folding
-
-    return Folding.from_config(config, device)
+    task: Task = named(TASKS[config.data.task].made_by).from_config(config, device)
+    return task
