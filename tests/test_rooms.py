@@ -24,13 +24,8 @@ class Room(NamedTuple):
     uses: tuple[str, ...] = ()
 
 
-# Subjects of the analysis, each with the subjects that it builds on: those above it, and no other.
-SUBJECTS = {
-    "training": (),
-    "thermodynamics": (),
-    "ladder": (),
-    "network": (),
-    "contacts": (),
+# Subjects of the analysis that build on others: on those that build on none, and on those above them in this table.
+BUILDS_ON = {
     "checks": ("thermodynamics",),
     "weights": ("thermodynamics",),
     "attention": ("thermodynamics", "contacts"),
@@ -38,6 +33,8 @@ SUBJECTS = {
     "chains": ("thermodynamics", "distance"),
     "together": ("thermodynamics", "attention"),
 }
+ALONE = sorted({path.parent.name for path in ROOT.glob("analysis/subjects/*/__init__.py")} - BUILDS_ON.keys())
+SUBJECTS: dict[str, tuple[str, ...]] = dict.fromkeys(ALONE, ()) | BUILDS_ON
 # What subjects need of the sampling program beside the store.
 OF_PROTMPI = {
     "training": ("weights file",),
@@ -196,9 +193,6 @@ def test_a_room_uses_only_what_stands_above_it() -> None:
     order = list(HOUSE)
     for name, room in HOUSE.items():
         assert all(order.index(other) < order.index(name) for other in room.uses), name
-    order = list(SUBJECTS)
-    for name, others in SUBJECTS.items():
-        assert all(order.index(other) < order.index(name) for other in others), name
 
 
 def test_the_table_promises_nothing_that_nobody_uses() -> None:

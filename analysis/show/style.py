@@ -41,7 +41,7 @@ STYLE: Any = {
 }
 
 MARGIN, MOST_MARGIN = 0.08, 1.4
-"""Share of a ladder, in ln T, that is left free on both sides of it, and the largest factor in T that is."""
+"""Fraction of a ladder, in ln T, that is left free on both sides of it, and the largest factor in T that is."""
 
 
 def save(figure: Figure, path: Path) -> None:

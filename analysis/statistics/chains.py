@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 COVERAGE = 0.6827
-"""Share of the intervals mean ± error that hold the true mean: that of one standard error of a Gaussian."""
+"""Fraction of the intervals mean ± error that hold the true mean: that of one standard error of a Gaussian."""
 
 SAMPLES_PER_FREEDOM = 5.0
 """An autocorrelation time tau, summed up to lag M, has the relative variance 2 (2M + 1)/draws (Sokal, Monte Carlo
@@ -36,7 +36,7 @@ CANDIDATES = 20
 """Places at which equilibrium may begin, evenly spread over the first half of the chains."""
 
 KEPT = 0.9
-"""Share of the most effective samples that the place must leave; above, `equilibration` chases chance."""
+"""Fraction of the most effective samples that the place must leave; above, `equilibration` chases chance."""
 
 
 class Estimate(NamedTuple):
@@ -180,7 +180,7 @@ def equilibration(chains: np.ndarray) -> int:
     After Chodera, J. Chem. Theory Comput. 12 (2016) 1799: a transient costs more effective samples than the draws it
     lasts. He drops as many draws as maximise the effective samples of the rest, which favours stretches that happen to
     look less correlated: ± then holds the mean of 58 % of the AR(1) series with 30 effective samples, against 65 % when
-    all is kept. So drop the fewest that leave the share `KEPT` of that maximum (62 %).
+    all is kept. So drop the fewest that leave the fraction `KEPT` of that maximum (62 %).
     """
     draws = chains.shape[1]
     if draws // 2 < MINIMUM_DRAWS:

@@ -1,7 +1,7 @@
 """How far the energy histograms of two neighbouring temperatures overlap, and whether they differ as they must.
 
-Reweighting lives on draws that both temperatures visit. Their share is the swap acceptance that two histograms imply,
-a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps.
+Reweighting lives on draws that both temperatures visit. Their fraction is the swap acceptance that two histograms
+imply, a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps.
 
 Where they overlap, the ratio of two histograms is p'(U)/p(U) ∝ exp((β - β') U) if the energies follow exp(-U/T) of the
 temperatures given. The logarithm is a straight line whose slope, found by maximum likelihood, is the test of Shirts, J.
@@ -53,9 +53,9 @@ def overlap(lower: Slot, upper: Slot) -> float:
     return float(np.exp(np.minimum(exponent, 0.0)).mean())
 
 
-def enough(share: float, lower: Slot, upper: Slot) -> bool:
-    """Whether energies of two temperatures may be reweighted together, `share` their overlap."""
-    return share >= ENOUGH_OVERLAP and share * min(lower.samples, upper.samples) >= ENOUGH_SHARED
+def enough(fraction: float, lower: Slot, upper: Slot) -> bool:
+    """Whether energies of two temperatures may be reweighted together, `fraction` their overlap."""
+    return fraction >= ENOUGH_OVERLAP and fraction * min(lower.samples, upper.samples) >= ENOUGH_SHARED
 
 
 def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:

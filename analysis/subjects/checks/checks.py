@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 MOST = 0.5
-"""A heat capacity passes when a deviation of this share would show."""
+"""A heat capacity passes when a deviation of this fraction would show."""
 R_HAT_BAD = 1.05
 """What nobody calls converged."""
 def checks(run: Run, data: xarray.Dataset) -> list[Check]:

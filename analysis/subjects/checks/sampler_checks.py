@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOLERANCE = 0.01
 """Deviation of a kinetic temperature that is left alone: it moves <U> by no more than 1 % of T does."""
 MOST = 0.5
-"""The layers pass when `TOLERANCE` would show in those that hold this share of the parameters."""
+"""The layers pass when `TOLERANCE` would show in those that hold this fraction of the parameters."""
 COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
 """Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
 shifts <U> by a per cent (docs/method.md)."""
@@ -108,7 +108,7 @@ def _smaller_rho(run: Run, excess: float) -> str:
 
 
 def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """<exp(-ΔH/T)> over trajectories, over the share of reversible ones: exactly 1, whatever the time step.
+    """<exp(-ΔH/T)> over trajectories, over the fraction of reversible ones: exactly 1, whatever the time step.
 
     On the set of reversible trajectories the map, followed by p -> -p, is its own inverse and conserves volume. A wrong
     Hamiltonian, a force that is not its gradient or energies of too few digits move it by as much as themselves.
@@ -146,7 +146,7 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Share of trajectories that stay on the sphere, so that they can be reversed. The others left its reach and are
+    """Fraction of trajectories that stay on the sphere, so that they can be reversed. The others left its reach and are
     rejected, which costs time but no law."""
     if "boltzmann_factor" not in run.observables:
         return

@@ -56,7 +56,7 @@ def candidates(length: int, least: int = 1, most: int | None = None) -> tuple[np
 def precision(
     scores: np.ndarray, contacts: np.ndarray, count: int, least: int = 1, most: int | None = None
 ) -> np.ndarray:
-    """Share of contacts among the `count` pairs of highest score, |i-j| from `least` to `most`; (...,) of (..., L, L).
+    """Fraction of contacts in the `count` pairs of highest score, |i-j| from `least` to `most`; (...,) of (..., L, L).
 
     P@L of the study: count = L, all pairs. NaN where a map is not finite, or too small to have such pairs.
     """
@@ -70,7 +70,7 @@ def precision(
 
 
 def chance_precision(contacts: np.ndarray, least: int = 1, most: int | None = None) -> float:
-    """Precision of random scores: the share of contacts among the candidates."""
+    """Precision of random scores: the fraction of contacts among the candidates."""
     pairs = contacts.astype(bool)[candidates(len(contacts), least, most)]
     return float(pairs.mean()) if pairs.size else np.nan
 

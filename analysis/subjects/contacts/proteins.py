@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from protmpi.data.dataset import FoldingData
 
 CRITERIA = {"P@L": (1, 1), "|i-j| >= 6": (2, 6), "|i-j| >= 24": (2, 24)}
-"""Name -> (n, s): share of contacts among the L/n best pairs of |i-j| >= s."""
+"""Name -> (n, s): fraction of contacts among the L/n best pairs of |i-j| >= s."""
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def _stretched(energies: np.ndarray, means: np.ndarray) -> np.ndarray:
 
 
 def flow_figure(data: xarray.Dataset) -> Figure:
-    """Share of walkers that come from the top against T."""
+    """Fraction of walkers that come from the top against T."""
     temperature, shares = data["temperature"].values, data["flow"].values
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(TWO_COLUMNS / 2, 0.4 * TWO_COLUMNS), layout="constrained")

@@ -1,7 +1,7 @@
 """Simulated tempering: how often walkers are at each temperature, and the free energies that follow.
 
 A walker of energy U jumps to slot k with probability P(k | U) ∝ exp(g_k - U/T_k); the law of walker and slot together
-is exp(g_k - U/T_k), so that slot k is visited in the share p_k ∝ Z_k exp(g_k). With the weights g frozen, the visits
+is exp(g_k - U/T_k), so that slot k is visited in the fraction p_k ∝ Z_k exp(g_k). With the weights g frozen, the visits
 tell the free energies β F = -ln Z relative to the coldest slot:
 
     (β F)_k - (β F)_0 = g_k - g_0 - ln(p_k/p_0)
@@ -96,13 +96,13 @@ def simulated(run: Run) -> xarray.Dataset:
     """Simulated tempering of a run after its burn-in, over (walker, slot, pair).
 
     round_trips         of each walker (walker,); round_trip_steps: steps of a walker for one, inf before the first
-    visits              share of the draws in each slot (slot, statistic = mean, sem); 1/slots with the best weights
+    visits              fraction of the draws in each slot (slot, statistic = mean, sem); 1/slots with the best weights
     expected_visits     mean of P(k | U) (slot,); consistency: z of the jumps against it
     log_weight          the frozen g, zero at the coldest slot (slot,); log_weight_history (draw, slot), step (draw,)
     free_energy         β F relative to the coldest slot, from weights and visits (slot, statistic)
     overlap             swap acceptance that the energies of neighbours imply (pair,)
     barrier             Λ; predicted_barrier from <U> alone; advice: slots that would do, 2 Λ rounded up, at least 2
-    flow                share of walkers that came from the top (ladder, slot)
+    flow                fraction of walkers that came from the top (ladder, slot)
     transitions         (from_slot, to_slot); slots of walkers from draw to draw
 
     Raises ProtmpiError where there are too few draws.

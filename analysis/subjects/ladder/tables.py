@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 HIDDEN = 0.9
 """Rejection above which a pair hides how high its barrier is: a rate cannot pass 1."""
 RARE = 0.2
-"""Share of the visits that even weights would give, below which a temperature of simulated tempering is neglected."""
+"""Fraction of the visits of even weights below which a temperature of simulated tempering is neglected."""
 FORGETTING = 0.7
-"""Share of the predicted round trips below which walkers are taken to remember their energy from sweep to sweep."""
+"""Fraction of the predicted round trips below which walkers are taken to remember their energy from sweep to sweep."""
 
 
 def _form(values: np.ndarray, form: str) -> list[str]:

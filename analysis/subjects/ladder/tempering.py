@@ -107,10 +107,10 @@ def sweeps(run: Run) -> Sweeps:
 
 
 def acceptance(swaps: Sweeps) -> tuple[np.ndarray, np.ndarray]:
-    """Share of the tried swaps that was accepted in each ladder (ladder, pair); mean and error over all (pair, 2).
+    """Fraction of the tried swaps that was accepted in each ladder (ladder, pair); mean and error over all (pair, 2).
 
     The series of tries of a pair is correlated, because its walkers come back: error as of every other mean, with the
-    share taken as (swaps + 1/2)/(sweeps + 1) there, so that a pair that never (or always) swaps has one too.
+    fraction taken as (swaps + 1/2)/(sweeps + 1) there, so that a pair that never (or always) swaps has one too.
     """
     with np.errstate(invalid="ignore"):
         weight = np.where(np.isnan(swaps.accepted), 0.0, swaps.tried)
@@ -185,7 +185,7 @@ def round_trips(slots: np.ndarray, top: int) -> np.ndarray:
 
 
 def flow(slots: np.ndarray, top: int) -> np.ndarray:
-    """Share of the walkers at each slot that came from the top rather than the bottom (ladder, slot); NaN if unknown.
+    """Fraction of walkers at each slot that came from the top rather than the bottom (ladder, slot); NaN if unknown.
 
     1 at the top, 0 at the bottom; a straight line in between when the slots are placed best, a jump where walkers do
     not get through (Katzgraber, Trebst, Huse and Troyer, J. Stat. Mech. (2006) P03018).
@@ -211,14 +211,14 @@ def transitions(slots: np.ndarray, top: int) -> np.ndarray:
 def tempering(run: Run) -> xarray.Dataset:
     """Replica exchange of a run after its burn-in, over (ladder, slot, pair).
 
-    acceptance          share of tried swaps that was accepted (pair, statistic = mean, sem); acceptance_by_ladder
+    acceptance          fraction of tried swaps that was accepted (pair, statistic = mean, sem); acceptance_by_ladder
     expected_acceptance mean of the Metropolis probability (pair,); consistency: z of the swaps against it
     predicted_barrier   Λ from <U> of the slots alone: ∫ sqrt(C/π) d ln T
     barrier             Λ; advice: slots that would do, 2 Λ rounded up, at least 2
     round_trips         counted (ladder,); round_trip_rate: per sweep
     predicted_round_trips, predicted_rate   from the acceptance of this ladder; limit_rate: many slots, 1/(2 + 2Λ)
     round_trip_steps    steps that one walker takes for a round trip; inf before the first
-    flow                share of walkers that came from the top (ladder, slot)
+    flow                fraction of walkers that came from the top (ladder, slot)
     transitions         (from_slot, to_slot); slots of walkers from draw to draw
 
     Raises ProtmpiError where the run exchanged no temperatures or has too few draws.
