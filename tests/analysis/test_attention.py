@@ -11,9 +11,9 @@ from synthetic import DRAWS_PER_SNAPSHOT, EXCHANGE, LADDER, write_store
 from analysis import attention, open_run
 from analysis.subjects.attention.figures import maps_figure
 from analysis.subjects.attention.measure import BEST, blocks_text, self_averaging
+from analysis.subjects.attention.tables import contacts_remarks, contacts_table
 from analysis.subjects.contacts import precision as contacts
 from analysis.subjects.contacts.precision import Options
-from analysis.subjects.weights.tables import contacts_remarks, contacts_table
 from protmpi.errors import StoreError
 
 L, SNAPSHOTS = 20, 12

@@ -11,8 +11,8 @@ from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, write_store
 from analysis import distance, open_run
 from analysis.subjects.distance.figures import distance_figure
 from analysis.subjects.distance.measure import fit_gaussian
+from analysis.subjects.distance.tables import distance_remarks, distance_table
 from analysis.subjects.weights.compact import compact
-from analysis.subjects.weights.tables import distance_remarks, distance_table
 from protmpi.errors import StoreError
 
 RANDOM = np.random.default_rng(8)
