@@ -222,8 +222,8 @@ def test_a_circle_and_an_arrow_upwards_are_seen(form: str) -> None:
 @pytest.mark.parametrize(
     ("module", "other"),
     [
-        ("protmpi.sampling.langevin", "protmpi.tasks"),
-        ("protmpi.sampling.langevin", "hpc.world"),
+        ("protmpi.sampling.streams", "protmpi.tasks"),
+        ("protmpi.sampling.streams", "hpc.world"),
         ("protmpi.models.layers", "protmpi.hdf5"),
         ("hpc.world", "protmpi.sampling"),
         ("analysis.show.cells", "analysis.subjects.checks"),
