@@ -29,9 +29,10 @@ from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.sampling.walkers.recording import cuda_graph
 from protmpi.sections import ModelConfig
 from protmpi.store import creation
-from protmpi.store.schema import Schema, Variable
+from protmpi.store.schema import Schema
 from protmpi.store.writer import Writer
 from protmpi.tasks.folding import Folding
+from protmpi.variables import Variable
 
 LENGTH, MASK_PROBABILITY, SPLIT = 86, 0.15, (1_000, 1_000, 13_000)  # the published sizes
 BATCH, TEMPERATURE, RHO = 64, 1e-4, 1e-4

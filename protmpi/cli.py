@@ -67,7 +67,7 @@ def ladder(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     from hpc.devices import bind
     from hpc.stop import EXIT_INTERRUPTED, Stop
     from hpc.world import AbortOnException, connect, together
-    from protmpi import display, pilot, tasks
+    from protmpi import display, pilot_run, tasks
     from protmpi.config import load
 
     world = connect()
@@ -75,7 +75,7 @@ def ladder(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
         loaded = together(world, lambda: load(config, overrides))
         device = together(world, lambda: bind(world, loaded.execution.device, loaded.execution.threads_per_rank)).device
         task = together(world, lambda: tasks.build(loaded, device))
-        found = pilot.measure(loaded.resolved(task.train_size), task, device, world, Stop(world))
+        found = pilot_run.measure(loaded.resolved(task.train_size), task, device, world, Stop(world))
     if found is None:
         raise typer.Exit(EXIT_INTERRUPTED)
     if world.rank == 0:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
-UNSHOWN = ("norm2", "slot_temperature", "collective_excess", "distance", "boltzmann_factor", "reversible")
-"""Draw variables that have no column of their own in the table at the end."""
 WIDTH = 120  # columns where there is no terminal to ask
 LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
 
@@ -191,7 +189,7 @@ def summary(store: Store) -> Table:
     names = [
         v.name
         for v in store.schema.variables
-        if v.axis == "draw" and v.physics and not v.shape and np.dtype(v.dtype).kind == "f" and v.name not in UNSHOWN
+        if v.axis == "draw" and v.physics and not v.shape and np.dtype(v.dtype).kind == "f" and v.shown
     ]
     held = "sphere_norm2" in store
     norm2 = store.read("norm2")

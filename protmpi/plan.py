@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from protmpi import weights
+from protmpi import sampling, weights
 from protmpi.config import Config
-from protmpi.sampling.burn_in.step_size import STAGES
 from protmpi.sampling.kernels.energy import Regulariser
 from protmpi.sampling.temperature import ladder
-from protmpi.sampling.walkers.langevin import QUANTILES
 from protmpi.starts import Starts, norm2
-from protmpi.store.schema import Constant, Schema, Variable
+from protmpi.store.schema import Schema
 from protmpi.tasks import Task
+from protmpi.variables import Constant, Variable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,13 +67,10 @@ class Plan:
         run = self.config.run
         variables = (
             Variable("slot", "draw", "temperature index of the walker", dtype="int32"),
-            Variable("slot_temperature", "draw", "temperature of the walker", self._unit),
+            Variable("slot_temperature", "draw", "temperature of the walker", self._unit, role="set", shown=False),
             *self._tempering_variables(),
             *self.task.variables,
-            *self._sampler_variables(),
-            Variable("norm2", "draw", "squared norm |w|² of the parameters"),
-            Variable("overlap", "draw", "w·w0 / (|w| |w0|) with the starting weights w0"),
-            Variable("distance", "draw", "|w - w0| from the starting weights w0"),
+            *sampling.variables(self.config.sampler, self.task.layout, self._unit),
             Variable("seconds", "draw", "wall time since the draw before", "s", physics=False),
             Variable("parameters", "snapshot", "flat parameter vector, see attribute `parameter_layout`",
                      dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
@@ -93,37 +89,6 @@ class Plan:
         slots = len(self.config.sampler.temperatures)
         return [Variable("log_weight", "draw", "g of the law exp(-U/T_k + g_k), for each temperature", dims=("ladder",),
                          shape=(slots,))]  # fmt: skip
-
-    def _sampler_variables(self) -> list[Variable]:
-        """What a kind of sampler records of itself."""
-        sampler, arrays = self.config.sampler, len(self.task.layout.entries)
-        cost = [Variable("cost", "draw", "full-batch training cost, without the regulariser", self._unit)]
-        kept = cost if sampler.lamda or sampler.gamma else []
-        if sampler.full_batch:
-            return [
-                *kept,
-                Variable("acceptance", "draw", "mean acceptance probability since the draw before"),
-                Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean "
-                         "is that of reversible"),
-                Variable("reversible", "draw", "share of trajectories since then that stayed on the sphere"),
-                Variable("time_step", "draw", "time step h of the trajectories"),
-            ]
-        return [
-            *kept,
-            Variable("kinetic_ratio", "draw", "kinetic temperature over T, exact mean 1"),
-            Variable("kinetic_ratio_layer", "draw", "the same for each array of `parameter_layout`",
-                     dims=("layer",), shape=(arrays,)),
-            Variable("noise_variance", "draw", f"quantiles {QUANTILES} of s² over each array of `parameter_layout`",
-                     dims=("layer", "quantile"), shape=(arrays, len(QUANTILES))),
-            Variable("noise_share", "draw", f"quantiles {QUANTILES} over all parameters of the share of the noise",
-                     dims=("quantile",), shape=(len(QUANTILES),)),
-            Variable("rho", "draw", "share that masses are made for"),
-            Variable("collective_excess", "draw", "excess temperature, over T, where mini-batch noise is strongest"),
-            Variable("rho_search", "draw", f"stage of the search for rho: -1 none, {dict(enumerate(STAGES))}",
-                     dtype="int32"),
-            Variable("streak", "draw", "how often in a row s² agreed with the estimate before", dtype="int64"),
-            Variable("next_estimate", "draw", "step of the next estimate of s²", "steps", dtype="int64"),
-        ]  # fmt: skip
 
     @cached_property
     def identity(self) -> dict[str, Any]:

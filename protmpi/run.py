@@ -19,13 +19,13 @@ from protmpi.config import Config
 from protmpi.display import Display
 from protmpi.ensemble import Ensemble
 from protmpi.errors import SamplingError, StoreError
-from protmpi.pilot import find_pilot
+from protmpi.pilot_run import find_pilot
 from protmpi.plan import Plan
 from protmpi.store import commit, creation
 from protmpi.store.reader import Store
-from protmpi.store.schema import Axis
 from protmpi.store.writer import Row, Writer
 from protmpi.tempering import Tempering
+from protmpi.variables import Axis
 
 
 def run(config: Config, world: World, stop: Stop, display: Display) -> bool:

@@ -38,35 +38,44 @@ SUBJECTS: dict[str, tuple[str, ...]] = dict.fromkeys(ALONE, ()) | BUILDS_ON
 # What subjects need of the sampling program beside the store.
 OF_PROTMPI = {
     "training": ("weights file",),
-    "ladder": ("sampling",),  # where slots stand, and how many would do: one rule for both
+    "ladder": ("temperature",),  # where slots stand, and how many would do: one rule for both
     "contacts": ("data", "weights file", "sections", "models", "tasks"),  # networks that are run again
     "chains": ("data",),
 }
 SHOWN = tuple(f"subject {name}" for name in SUBJECTS)
 
+SAMPLING = ("streams", "kernels", "walkers", "temperature", "sampling")
+
 # From the ground up: a room uses rooms that stand above it in this table.
 HOUSE = {
-    "ground": Room(("protmpi", "protmpi.errors", "protmpi.paths")),
+    "ground": Room(("protmpi", "protmpi.errors", "protmpi.paths", "protmpi.variables")),
     "files": Room(("protmpi.hdf5",), ("ground",)),
     "command lines": Room(("protmpi.commands",), ("ground",)),
     # the machine, and no science
     "machine": Room(("hpc.*",), ("ground",)),
-    "sections": Room(("protmpi.sections", "protmpi.data.sections", "protmpi.sampling.sections"), ("ground",)),
+    "sections": Room(
+        ("protmpi.sections", "protmpi.data.sections", "protmpi.sampling.sections", "protmpi.kinds"), ("ground",)
+    ),
     "config": Room(("protmpi.config",), ("ground", "sections")),
     "data": Room(("protmpi.data.*",), ("ground", "files", "sections")),
     # no file
-    "models": Room(("protmpi.models.*",), ("sections",)),
+    "models": Room(("protmpi.models.*",), ("ground", "sections")),
     # no task, no MPI, no file
-    "sampling": Room(("protmpi.sampling.*",), ("sections", "models")),
+    "streams": Room(("protmpi.sampling.streams",)),
+    "kernels": Room(("protmpi.sampling.kernels.*",), ("models",)),
+    "burn-in": Room(("protmpi.sampling.burn_in.*",), ("sections", "models", "kernels")),
+    "walkers": Room(("protmpi.sampling.walkers.*",), ("sections", "models", "streams", "kernels", "burn-in", "ground")),
+    "temperature": Room(("protmpi.sampling.temperature.*",), ("streams",)),
+    "sampling": Room(("protmpi.sampling",), ("ground", "sections", "models", "kernels", "walkers")),
     "store": Room(("protmpi.store.*",), ("ground",)),
-    "tasks": Room(("protmpi.tasks.*",), ("config", "sections", "data", "models", "store")),
+    "tasks": Room(("protmpi.tasks.*",), ("ground", "config", "sections", "data", "models")),
     "weights file": Room(("protmpi.weights_file",), ("ground", "files")),
     "weights": Room(("protmpi.weights",), ("ground", "files", "config", "tasks", "weights file")),
     "run": Room(
-        ("protmpi.blocks", "protmpi.campaign", "protmpi.display", "protmpi.ensemble", "protmpi.pilot", "protmpi.plan",
-         "protmpi.quarantine", "protmpi.references", "protmpi.run", "protmpi.shards", "protmpi.starts",
-         "protmpi.tempering", "protmpi.training"),
-        ("ground", "files", "machine", "sections", "config", "models", "sampling", "store", "tasks", "weights"),
+        ("protmpi.blocks", "protmpi.campaign", "protmpi.display", "protmpi.ensemble", "protmpi.pilot",
+         "protmpi.pilot_run", "protmpi.plan", "protmpi.quarantine", "protmpi.references", "protmpi.run",
+         "protmpi.shards", "protmpi.starts", "protmpi.tempering", "protmpi.training"),
+        ("ground", "files", "machine", "sections", "config", "models", *SAMPLING, "store", "tasks", "weights"),
     ),
     "probes": Room(("protmpi.probes.*",), ("ground", "machine", "command lines", "config", "data", "tasks", "weights")),
     "commands of data": Room(("protmpi.data.commands",), ("ground", "command lines", "config", "data", "sections")),
@@ -88,7 +97,7 @@ HOUSE = {
     "analysis": Room(("analysis", "analysis.cli"), ("ground", "command lines", "reading", *SHOWN, "commands")),
     "bench": Room(
         ("bench.*",),
-        ("ground", "machine", "command lines", "sections", "config", "data", "models", "sampling", "store", "tasks",
+        ("ground", "machine", "command lines", "sections", "config", "data", "models", "kernels", "walkers", "temperature", "sampling", "store", "tasks",
          "run", "statistics", "show", "analysis"),
     ),
     "program": Room(
@@ -99,10 +108,7 @@ HOUSE = {
 }  # fmt: skip
 
 # Circles that are there, to be opened where they are.
-KNOWN_CIRCLES: set[frozenset[str]] = {
-    # a plan keeps its pilot, as a type only; a pilot runs an ensemble of a plan
-    frozenset({"protmpi.ensemble", "protmpi.pilot", "protmpi.plan"}),
-}
+KNOWN_CIRCLES: set[frozenset[str]] = set()
 
 Sources = dict[str, str]
 """Name of a module -> its text."""

@@ -21,7 +21,7 @@ from analysis.statistics.chains import (
 from analysis.statistics.equilibrium import Stretch, disequilibrium, samples_needed
 from protmpi.errors import StoreError
 from protmpi.store.reader import Store
-from protmpi.store.schema import Axis, Variable
+from protmpi.variables import Axis, Variable
 
 SAME_SPHERE = 1e-6
 """Relative difference of squared norms Q up to which walkers are on one sphere."""
@@ -86,7 +86,7 @@ class Run:
             if variable.physics
             and not variable.shape
             and np.dtype(variable.dtype).kind == "f"
-            and name != "slot_temperature"  # set, not observed
+            and variable.role != "set"
         }
 
     @property

@@ -20,9 +20,19 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from protmpi.models.layout import Layout
     from protmpi.sampling.kernels.energy import Energy
     from protmpi.sampling.sections import SamplerConfig
     from protmpi.sampling.walkers.block import Block
+    from protmpi.variables import Variable
+
+
+def variables(config: SamplerConfig, layout: Layout, unit: str) -> list[Variable]:
+    """What walkers of `config.kind` record of themselves; `unit` is that of the energy."""
+    from protmpi.sampling.walkers import block, thermometer, trajectories
+
+    own = trajectories.variables() if config.full_batch else thermometer.variables(layout)
+    return [*block.cost(config, unit), *own, *block.geometry(config)]
 
 
 def build(

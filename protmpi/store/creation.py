@@ -15,7 +15,8 @@ import zarr
 from protmpi.errors import StoreError
 from protmpi.store import commit, files
 from protmpi.store.files import Files
-from protmpi.store.schema import SCHEMA, Axis, Constant, Schema
+from protmpi.store.schema import SCHEMA, Schema
+from protmpi.variables import Axis, Constant
 
 STEP_ARRAYS: dict[Axis, str] = {"draw": "step", "snapshot": "snapshot_step"}
 """Names of the arrays that hold the steps done at each row."""

@@ -17,7 +17,8 @@ import zarr
 from protmpi.errors import StoreError
 from protmpi.store import commit
 from protmpi.store.files import LARGEST_CHUNK, Files
-from protmpi.store.schema import DTYPES, SCHEMA, Schema, Variable
+from protmpi.store.schema import DTYPES, SCHEMA, Schema
+from protmpi.variables import Variable
 
 if TYPE_CHECKING:
     import xarray

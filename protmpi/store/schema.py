@@ -4,51 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from protmpi.errors import StoreError
 from protmpi.store.files import LARGEST_CHUNK
+from protmpi.variables import Axis, Variable
 
 SCHEMA = "protmpi-store-1"
 CHECKPOINTS = 3  # the two last commits stay whole while the next one is being written
 
 DTYPES = ("float64", "float32", "int64", "int32", "uint8")
 MOST_VARIABLES, MOST_AXES = 256, 8
-
-Axis = Literal["draw", "snapshot"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One recorded quantity, an array over (walker, axis, *dims)."""
-
-    name: str
-    axis: Axis
-    meaning: str
-    unit: str = ""
-    dtype: str = "float64"
-    dims: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
-    physics: bool = True  # part of the content digest; False for wall times
-
-    @property
-    def missing(self) -> float | int:
-        """What stands where nothing was written."""
-        return float("nan") if np.dtype(self.dtype).kind == "f" else -1 if np.dtype(self.dtype).kind == "i" else 0
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A quantity known before the first step, written once by rank 0."""
-
-    name: str
-    dims: tuple[str, ...]
-    values: np.ndarray
-    meaning: str
-    unit: str = ""
 
 
 @dataclass(frozen=True)

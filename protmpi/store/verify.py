@@ -15,7 +15,8 @@ from typing import Any
 from protmpi.errors import StoreError
 from protmpi.store import commit
 from protmpi.store.reader import Store
-from protmpi.store.schema import CHECKPOINTS, Variable
+from protmpi.store.schema import CHECKPOINTS
+from protmpi.variables import Variable
 
 Physics = Callable[[dict[str, Any]], dict[str, Any]]
 """The keys and values that decide every draw, from a stored configuration."""

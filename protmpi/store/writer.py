@@ -20,7 +20,8 @@ from protmpi.errors import StoreError
 from protmpi.store import commit
 from protmpi.store.files import Files
 from protmpi.store.reader import Store
-from protmpi.store.schema import CHECKPOINTS, Axis, Schema, Variable
+from protmpi.store.schema import CHECKPOINTS, Schema
+from protmpi.variables import Axis, Variable
 
 T = TypeVar("T")
 Row = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ import numpy as np
 from protmpi.config import Config
 from protmpi.kinds import TASKS, named
 from protmpi.models.layout import Layout
-from protmpi.store.schema import Constant, Variable
+from protmpi.variables import Constant, Variable
 
 if TYPE_CHECKING:
     import torch

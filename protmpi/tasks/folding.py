@@ -23,8 +23,8 @@ from protmpi.models.batch import Batch as Inputs
 from protmpi.models.batch import ChosenRows
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import SPLITS, Grouped
+from protmpi.variables import Constant, Variable
 
 MASK = 20
 VOCABULARY = 21

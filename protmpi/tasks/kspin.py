@@ -22,8 +22,8 @@ from protmpi.data.sections import KSpinConfig
 from protmpi.models.feedforward import Feedforward
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import SPLITS, Splits
+from protmpi.variables import Constant, Variable
 
 CHUNK = 4_096  # vectors that go through the network together on a CPU: the arrays of a chunk fit the caches
 

@@ -25,8 +25,8 @@ from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Dropout
 from protmpi.models.memory import keep_freed_memory
-from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.splits import Grouped
+from protmpi.variables import Constant, Variable
 
 MEASURED = 200  # test structures whose attention is kept in a snapshot
 

@@ -24,9 +24,9 @@ from protmpi.models.chain_encoder import ChainEncoder, Chains
 from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Dropout, one_hot
 from protmpi.models.memory import keep_freed_memory
-from protmpi.store.schema import Constant, Variable
 from protmpi.tasks.chain_set import Batch, ChainSet, Fits
 from protmpi.tasks.splits import CACHE, MEMORY, SPLITS, Splits
+from protmpi.variables import Constant, Variable
 
 ACIDS = len(AMINO_ACIDS)
 PROFILE_CHAINS = 100  # test chains that attention against distance is averaged over

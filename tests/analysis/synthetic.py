@@ -9,8 +9,9 @@ import numpy as np
 from scipy.signal import lfilter
 
 from protmpi.store.creation import create
-from protmpi.store.schema import Axis, Constant, Schema, Variable
+from protmpi.store.schema import Schema
 from protmpi.store.writer import Writer
+from protmpi.variables import Axis, Constant, Variable
 
 RECORD_EVERY = 100
 DRAWS_PER_SNAPSHOT = 10

@@ -15,8 +15,8 @@ from protmpi.display import Display
 from protmpi.ensemble import Ensemble
 from protmpi.run import run
 from protmpi.store import commit, files
-from protmpi.store.schema import Axis
 from protmpi.store.writer import Row, Writer, Written
+from protmpi.variables import Axis
 
 RANKS = 2
 

@@ -16,8 +16,8 @@ import protmpi.probes.commands
 from protmpi import config as configuration
 from protmpi import tasks, weights
 from protmpi.commands import Commands
-from protmpi.config import KINDS, TASKS
 from protmpi.errors import ConfigError
+from protmpi.kinds import TASKS
 
 CONFIG = """
 [data]
@@ -67,13 +67,14 @@ def keys_of_paths() -> list[tuple[str, str, str]]:
     found = [("folding", section, key) for section in ("model", "train", "sampler", "tempering", "run", "execution")
              for key, field in configuration._sections(section)[0].model_fields.items()
              if field.annotation is Path]  # fmt: skip
-    found += [(task, "data", key) for task, section in TASKS.items() for key, field in section.model_fields.items()
+    found += [(task, "data", key) for task, kind in TASKS.items() for key, field in kind.section.model_fields.items()
               if field.annotation is Path or key == "structure"]  # fmt: skip
     return found
 
 
 def parse(task: str, section: str, key: str, value: str) -> object:
-    given = {"data": {"task": task}, "model": {"kind": KINDS[task][0], "blocks": 1, "d": 8}}
+    (kind, *_), sizes = TASKS[task].networks, {"blocks": 1, "d": 8}
+    given = {"data": {"task": task}, "model": {"kind": kind, **({} if kind == "feedforward" else sizes)}}
     given.setdefault(section, {})[key] = value
     return getattr(getattr(configuration.parse(given, "c.toml"), section), key)
 

@@ -108,7 +108,7 @@ def test_the_kinetic_temperature_of_every_array_is_one() -> None:
     ratios = []
     for _ in range(60):
         block.explore(40)
-        ratios.append(block.kinetic_ratio_of_arrays())
+        ratios.append(block.observables()["kinetic_ratio_layer"])
     ratio = np.stack(ratios)
     error = np.sqrt(2.0 / np.array([4, 6]) / ratio[..., 0].size)
     assert (np.abs(ratio.mean((0, 1)) - 1.0) / error).max() < LIMIT + 1

@@ -15,8 +15,9 @@ import xarray
 from protmpi.errors import StoreError
 from protmpi.store import commit, creation
 from protmpi.store.reader import Store
-from protmpi.store.schema import Constant, Schema, Variable
+from protmpi.store.schema import Schema
 from protmpi.store.writer import Writer, Written
+from protmpi.variables import Constant, Variable
 
 VARIABLES = (
     Variable("energy", "draw", "U", "nat"),

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from analysis.reading.run import Run
 
-OF_THE_WAY = {"overlap", "distance", "rho", "collective_excess", "time_step", "acceptance"}
-"""How a sampler moves and how far it is from its start, which equal laws leave free."""
-
 Verdict = Literal["equal", "weak", "differ"]
 
 
@@ -54,9 +51,8 @@ def compare(first: Run, second: Run) -> list[Difference]:
     ]
     if not slots:
         raise StoreError(f"{first.store.path} and {second.store.path}: no temperature in common")
-    names = [name for name in first.observables if name in second.observables and name not in OF_THE_WAY]
-    if any("sphere_norm2" in run.store for run in (first, second)):
-        names = [name for name in names if name != "norm2"]  # held, not observed
+    both = first.observables.keys() & second.observables.keys()
+    names = [name for name in first.observables if name in both and first.observables[name].role == "law"]
     tables = thermodynamics(first), thermodynamics(second)
     found = []
     for name in [*names, "heat_capacity"]:

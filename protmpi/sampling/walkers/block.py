@@ -15,6 +15,7 @@ from protmpi.sampling.kernels.noise import GradientSample, estimate_variance
 from protmpi.sampling.kernels.sphere import dot
 from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.streams import Streams
+from protmpi.variables import Variable
 
 
 class WalkerState(Protocol):
@@ -173,6 +174,22 @@ class Block(ABC, Generic[S]):
         # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every
         # one of its own at a multiple of 64 bytes, numpy somewhere else in every process
         return torch.tensor(array, dtype=self.start.dtype, device=self.start.device)
+
+
+def cost(config: SamplerConfig, unit: str) -> list[Variable]:
+    """The cost, where the energy is more than that."""
+    declared = Variable("cost", "draw", "full-batch training cost, without the regulariser", unit)
+    return [declared] if config.lamda or config.gamma else []
+
+
+def geometry(config: SamplerConfig) -> list[Variable]:
+    """What `Block.observables` gives. On a sphere |w|² is held, and shows only how well."""
+    return [
+        Variable("norm2", "draw", "squared norm |w|² of the parameters", role="way" if config.constrained else "law",
+                 shown=False),
+        Variable("overlap", "draw", "w·w0 / (|w| |w0|) with the starting weights w0", role="way"),
+        Variable("distance", "draw", "|w - w0| from the starting weights w0", role="way", shown=False),
+    ]  # fmt: skip
 
 
 def numbers(column: Tensor) -> np.ndarray:

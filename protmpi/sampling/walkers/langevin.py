@@ -14,16 +14,14 @@ from protmpi.sampling.burn_in import masses
 from protmpi.sampling.burn_in.pace import Pace
 from protmpi.sampling.kernels import constrained, pseudo_langevin
 from protmpi.sampling.kernels.energy import Energy
-from protmpi.sampling.kernels.noise import Thermostat, collective_excess, noise_samples, noise_share
+from protmpi.sampling.kernels.noise import Thermostat, collective_excess, noise_samples
 from protmpi.sampling.kernels.pseudo_langevin import State
 from protmpi.sampling.kernels.sphere import dot, project_momentum
 from protmpi.sampling.sections import SamplerConfig
+from protmpi.sampling.walkers import thermometer
 from protmpi.sampling.walkers.block import Block
 from protmpi.sampling.walkers.recording import Record, RecordedSteps, cuda_graph
 from protmpi.sampling.walkers.schedule import Schedule, agrees
-
-QUANTILES = (0.1, 0.5, 0.9)
-"""Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
 
 TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of each are held
 
@@ -225,29 +223,9 @@ class LangevinBlock(Block[State]):
         on_trial = [self.burn_in is not None and self.burn_in.on_trial(row) for row in range(len(self.walkers))]
         return np.asarray(torch.isfinite(total).cpu().numpy()) | np.array(on_trial)
 
-    def _kinetic_energies(self) -> Tensor:
-        """p²/M of every parameter, (W, P) float64."""
-        p = self.state.momentum.double()
-        return p * p / self.state.mass
-
     def kinetic_ratio(self) -> np.ndarray:
-        """Kinetic temperature over T, (W,): p²/M over (degrees of freedom T)."""
-        freedom = self.layout.size - (self.norm2 is not None)
-        ratio = self._kinetic_energies().sum(1) / (freedom * self.thermostat.temperature.squeeze(1).double())
-        return np.asarray(ratio.cpu().numpy())
-
-    def kinetic_ratio_of_arrays(self) -> np.ndarray:
-        """The same for each array of the network, (W, arrays).
-
-        The constraint takes one degree of freedom from all arrays together, from each the share of w·w/M it holds.
-        """
-        w, energies = self.position.double(), self._kinetic_energies()
-        metric = w * w / self.state.mass if self.norm2 is not None else torch.zeros_like(w)
-        total = metric.sum(1).clamp(min=torch.finfo(torch.float64).tiny)
-        columns = [
-            energies[:, e.slice].sum(1) / (e.size - metric[:, e.slice].sum(1) / total) for e in self.layout.entries
-        ]
-        return np.asarray((torch.stack(columns, 1) / self.thermostat.temperature.double()).cpu().numpy())
+        """Kinetic temperature over T, (W,)."""
+        return thermometer.kinetic_ratio(self.state, self.temperature, self.norm2 is not None)
 
     def observables(self) -> dict[str, np.ndarray]:
         """Geometry, thermostat and adaptation, (W, ...) float64 each."""
@@ -256,20 +234,18 @@ class LangevinBlock(Block[State]):
         return {
             **super().observables(),
             "kinetic_ratio": self.kinetic_ratio(),
-            "kinetic_ratio_layer": self.kinetic_ratio_of_arrays(),
+            "kinetic_ratio_layer": thermometer.kinetic_ratio_of_arrays(
+                self.state, self.temperature, self.norm2 is not None, self.layout
+            ),
             **self._history,
         }
 
     def _adaptation(self) -> dict[str, np.ndarray]:
         """Where the adaptation stands: quantiles of s² per array and of rho over all, streak, next estimate."""
-        s = self.state
-        variance = [_quantiles(s.noise_variance[:, e.slice]) for e in self.layout.entries]
-        share = _quantiles(noise_share(s.noise_variance, s.mass, self.thermostat))
         searches = self.burn_in.searches if self.burn_in else []
         stages = np.array([search.stage for search in searches]) if searches else self.rho_stage
         return {
-            "noise_variance": np.asarray(torch.stack(variance, 1).cpu().numpy()),
-            "noise_share": np.asarray(share.cpu().numpy()),
+            **thermometer.noise(self.state, self.thermostat, self.layout),
             "rho": np.asarray(self.rho.squeeze(1).double().cpu().numpy()),
             "rho_search": stages.copy(),
             "collective_excess": self.collective_excess.copy(),
@@ -364,9 +340,3 @@ class LangevinBlock(Block[State]):
             fresh = replace(self.regulariser, start=self.start[rows]).add_gradient(fresh, arrays["position"])
             changed["gradient"] = self.state.gradient.index_copy(0, self._index(rows), fresh)
         self._state = replace(self.state, **changed)
-
-
-def _quantiles(x: Tensor) -> Tensor:
-    """QUANTILES (W, 3) of the rows of x (W, n), float64; row by row, for torch takes 2^24 numbers at most."""
-    at = torch.tensor(QUANTILES, dtype=torch.float64, device=x.device)
-    return torch.stack([row.double().quantile(at) for row in x])

@@ -15,9 +15,22 @@ from protmpi.sampling.kernels.trajectories import State
 from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.block import Block, numbers
 from protmpi.sampling.walkers.recording import Record, RecordedTrajectories, cuda_graph
+from protmpi.variables import Variable
 
 JITTER = 0.2
 """Each trajectory takes a time step of h (1 ± JITTER): a mode whose period were its fixed length would not move."""
+
+
+def variables() -> list[Variable]:
+    """What `TrajectoryBlock.observables` gives beside the geometry."""
+    return [
+        Variable("acceptance", "draw", "mean acceptance probability since the draw before", role="way"),
+        Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean is that "
+                 "of reversible", role="way", shown=False),
+        Variable("reversible", "draw", "fraction of trajectories since then that stayed on the sphere", role="way",
+                 shown=False),
+        Variable("time_step", "draw", "time step h of the trajectories", role="way"),
+    ]  # fmt: skip
 
 
 class TrajectoryBlock(Block[State]):
