@@ -22,6 +22,7 @@ from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_valid
 from protmpi.data.sections import FoldingConfig
 from protmpi.errors import ConfigError
 from protmpi.kinds import TASKS
+from protmpi.sampling.kinds import TRAJECTORIES
 from protmpi.sampling.sections import SamplerConfig, TemperingConfig
 from protmpi.sections import (
     WRITTEN_IN_FULL,
@@ -83,7 +84,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _draws_follow_trajectories(self) -> Config:
-        if self.sampler.kind in ("constrained", "unconstrained"):
+        if self.sampler.kind not in TRAJECTORIES:
             return self
         for name in ("record_every", "steps"):
             if (value := getattr(self.run, name)) % self.sampler.trajectory:
@@ -215,7 +216,7 @@ class Config(Section):
 
 
 def load(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read a TOML file and apply `section.key=value` overrides.
+    """Read a TOML file and apply `section.key=value` overrides; one of `kind` leaves aside the file's keys of others.
 
     Raises ConfigError: one line with the file, the key, what is wrong and what is allowed.
     """
@@ -225,8 +226,13 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
-    for override in overrides or []:
-        _apply(raw, override)
+    in_file = {name: set(keys) for name, keys in raw.items() if isinstance(keys, dict)}
+    changed = {_apply(raw, override) for override in overrides or []}
+    for name, _ in {change for change in changed if change[1] == "kind"}:
+        fields, kind = _sections(name)[0].model_fields, raw[name]["kind"]
+        for key in in_file.get(name, set()) & fields.keys():
+            if (name, key) not in changed and kind not in (kinds_of(fields[key]) or [kind]):
+                del raw[name][key]
     return parse(raw, str(path))
 
 
@@ -246,7 +252,8 @@ def parse_stored(stored: dict[str, Any], origin: str) -> Config:
     return parse(stored, origin, WRITTEN_IN_FULL)
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def _apply(raw: dict[str, Any], override: str) -> tuple[str, str]:
+    """Change `raw`; the section and the key that were set."""
     name, equals, text = override.partition("=")
     parts = name.strip().split(".")
     if not equals or len(parts) != 2 or not all(parts):
@@ -259,6 +266,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not isinstance(section, dict):
         raise ConfigError(f"--set {override}: {parts[0]} is not a section")
     section[parts[1]] = value
+    return parts[0], parts[1]
 
 
 def _one_line(error: ValidationError) -> str:

@@ -54,7 +54,8 @@ HOUSE = {
     # the machine, and no science
     "machine": Room(("hpc.*",), ("ground",)),
     "sections": Room(
-        ("protmpi.sections", "protmpi.data.sections", "protmpi.sampling.sections", "protmpi.kinds"), ("ground",)
+        ("protmpi.sections", "protmpi.data.sections", "protmpi.sampling.sections", "protmpi.sampling.kinds",
+         "protmpi.kinds"), ("ground",)
     ),
     "config": Room(("protmpi.config",), ("ground", "sections")),
     "data": Room(("protmpi.data.*",), ("ground", "files", "sections")),
@@ -97,7 +98,8 @@ HOUSE = {
     "analysis": Room(("analysis", "analysis.cli"), ("ground", "command lines", "reading", *SHOWN, "commands")),
     "bench": Room(
         ("bench.*",),
-        ("ground", "machine", "command lines", "sections", "config", "data", "models", "kernels", "walkers", "temperature", "sampling", "store", "tasks",
+        ("ground", "machine", "command lines", "sections", "config", "data", "models", "kernels", "walkers",
+         "temperature", "sampling", "store", "tasks",
          "run", "statistics", "show", "analysis"),
     ),
     "program": Room(

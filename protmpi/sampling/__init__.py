@@ -8,13 +8,17 @@ burn_in      policies that end when the burn-in ends: `pace` (rho, with the sear
 walkers      blocks of walkers that are advanced together, with their state, checkpoint, observables and recorded steps
 temperature  walkers that move in temperature: `exchange`, `simulated`, and the `ladder` where temperatures stand
 streams      random numbers, one stream per (seed, walker, purpose)
+kinds        the one table of samplers
 sections     [sampler] and [tempering] of a configuration
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from protmpi.sampling.kinds import SAMPLERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +33,9 @@ if TYPE_CHECKING:
 
 def variables(config: SamplerConfig, layout: Layout, unit: str) -> list[Variable]:
     """What walkers of `config.kind` record of themselves; `unit` is that of the energy."""
-    from protmpi.sampling.walkers import block, thermometer, trajectories
+    from protmpi.sampling.walkers import block
 
-    own = trajectories.variables() if config.full_batch else thermometer.variables(layout)
+    own: list[Variable] = _block(config).variables(layout)
     return [*block.cost(config, unit), *own, *block.geometry(config)]
 
 
@@ -46,11 +50,13 @@ def build(
 ) -> Block[Any]:
     """Walkers of global indices `walkers` at `start` (W, P) and `temperatures` (W,), by the kernel of `config.kind`.
 
-    Trajectories lead each walker through its temperatures of `anneal` first.
+    `anneal`: temperatures that each walker is led through first (trajectories).
     """
-    from protmpi.sampling.walkers.langevin import LangevinBlock
-    from protmpi.sampling.walkers.trajectories import TrajectoryBlock
+    made: Block[Any] = _block(config)(walkers, start, temperatures, energy, config, seed, anneal)
+    return made
 
-    if config.full_batch:
-        return TrajectoryBlock(walkers, start, temperatures, energy, config, seed, anneal)
-    return LangevinBlock(walkers, start, temperatures, energy, config, seed)
+
+def _block(config: SamplerConfig) -> Any:
+    """The class of the walkers."""
+    module, name = SAMPLERS[config.kind].block.split(":")
+    return getattr(import_module(module), name)

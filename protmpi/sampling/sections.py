@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from protmpi.paths import expanded
+from protmpi.sampling.kinds import LANGEVIN, SAMPLERS, SPHERE, TRAJECTORIES
 from protmpi.sections import Count, NotNegative, Positive, Section, Share, key
 
-Kind = Literal["auto", "constrained-trajectories", "constrained", "trajectories", "unconstrained"]
-LANGEVIN = ("auto", "constrained", "unconstrained")
-TRAJECTORIES = ("auto", "constrained-trajectories", "trajectories")
-SPHERE = ("auto", "constrained", "constrained-trajectories")
+if TYPE_CHECKING:
+    Kind = str
+else:
+    Kind = Literal[("auto", *SAMPLERS)]
 FULL_BATCH = 50_000  # training samples up to which a full gradient counts as affordable
 
 
@@ -179,12 +180,12 @@ class SamplerConfig(Section):
     @property
     def constrained(self) -> bool:
         """Whether walkers are held on the sphere |w|² = Q."""
-        return self.kind in ("auto", "constrained", "constrained-trajectories")
+        return self.kind in SPHERE
 
     @property
     def full_batch(self) -> bool:
         """Whether steps are those of full-batch trajectories."""
-        return self.kind in ("constrained-trajectories", "trajectories")
+        return self.kind != "auto" and self.kind in TRAJECTORIES
 
     def resolved(self, train_size: int) -> SamplerConfig:
         """The same with the kind that "auto" stands for: trajectories up to FULL_BATCH training samples.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import reference_networks as reference
 import torch
+from problems import sampler
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -21,7 +22,6 @@ from protmpi.models.distance import Distance
 from protmpi.models.encoder import Encoder
 from protmpi.models.feedforward import Feedforward
 from protmpi.sampling.kernels.trajectories import Trajectories
-from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers import recording
 from protmpi.sampling.walkers.block import Block
 from protmpi.sampling.walkers.langevin import LangevinBlock
@@ -104,7 +104,7 @@ TASKS: dict[str, Callable[..., Task]] = {
 def block(task: Task, record: recording.Record | None, **keys: Any) -> LangevinBlock:
     keys = {"kind": "constrained", "rho": 1e-3, "batch": 8, "min_extractions": 10, "max_extractions": 10, "m1": 0.3,
             "min_adj_step": 12, "adapt_until": 20, "temperatures": list(TEMPERATURES), **keys}  # fmt: skip
-    config = SamplerConfig(**keys)
+    config = sampler(**keys)
     stream = np.random.default_rng(2)
     start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)
     made = LangevinBlock(range(WALKERS), start, TEMPERATURES, task, config, 1)
@@ -125,7 +125,7 @@ def trajectories(
 ) -> TrajectoryBlock:
     """A block that changes masses, time step and temperature as it goes; the second of its walkers is annealed."""
     task = make(device)
-    config = SamplerConfig(**{"kind": "constrained-trajectories", "batch": 8, "min_extractions": 10, "trajectory": 3,
+    config = sampler(**{"kind": "constrained-trajectories", "batch": 8, "min_extractions": 10, "trajectory": 3,
                               "max_extractions": 10, "min_adj_step": 6, "adapt_until": 24, **keys})  # fmt: skip
     stream = np.random.default_rng(2)
     start = torch.from_numpy(np.stack([task.initial(stream) for _ in range(WALKERS)])).float().to(task.device)

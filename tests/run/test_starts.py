@@ -53,7 +53,8 @@ def config(tmp_path: Path, *changes: str) -> Config:
 
 
 def planned(config: Config, weights: Weights | None = None) -> Plan:
-    return Plan(config, tasks.build(config), weights, 1)
+    task = tasks.build(config)
+    return Plan(config.resolved(task.train_size), task, weights, 1)
 
 
 def norms2(plan: Plan) -> np.ndarray:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from problems import sampler
 from scipy import special
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.block import Block
 from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.sampling.walkers.trajectories import TrajectoryBlock
@@ -42,7 +42,7 @@ def sample(springs: Springs, steps: int, every: int, **keys: Any) -> tuple[Block
     """The block at the end, and positions (draw, walker, P) after the burn-in."""
     keys = {"rho": 0.05, "batch": 16, "min_extractions": 200, "max_extractions": 400, "m1": 0.3, "min_adj_step": 100,
             "adapt_until": 400, "trajectory": 7, "temperatures": [TEMPERATURE], **keys}  # fmt: skip
-    config = SamplerConfig(**keys)
+    config = sampler(**keys)
     start = 0.3 * torch.randn(WALKERS, P, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     start = start / start.norm(dim=1, keepdim=True)
     kind = TrajectoryBlock if config.full_batch else LangevinBlock

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from problems import sampler
 from torch import Tensor
 
 from protmpi.models.layout import Layout
-from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.temperature.exchange import Exchange
 from protmpi.sampling.temperature.simulated import Simulated
 from protmpi.sampling.walkers.langevin import LangevinBlock
@@ -82,7 +82,7 @@ class Series(NamedTuple):
 def sample(task: Wells, walk: Exchange | Simulated, kind: str, draws: int, every: int, spoil: str = "") -> Series:
     """Let walkers move after every `every` steps; the first quarter of the draws is burn-in."""
     walkers = len(walk.slot)
-    config = SamplerConfig(kind=kind, rho=0.005, m1=0.3, batch=16, min_extractions=100, max_extractions=200,
+    config = sampler(kind=kind, rho=0.005, m1=0.3, batch=16, min_extractions=100, max_extractions=200,
                            adapt_until=105, min_adj_step=1_000, trajectory=7,
                            temperatures=walk.temperatures.tolist())  # fmt: skip
     start = torch.randn(walkers, task.size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

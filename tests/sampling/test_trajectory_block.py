@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from problems import sampler
 from torch import Tensor
 
 from protmpi.models.layout import Layout
 from protmpi.sampling.burn_in.tuning import Tuning
-from protmpi.sampling.sections import SamplerConfig
 from protmpi.sampling.walkers.trajectories import TrajectoryBlock
 
 P, N, TRAJECTORY = 10, 300, 4
@@ -46,7 +46,7 @@ def block(rows: Sequence[int] = (0, 1, 2), energy: Springs | None = None, **keys
     start = torch.randn(3, P, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     start = start / start.norm(dim=1, keepdim=True)
     chosen = list(rows)
-    return TrajectoryBlock(chosen, start[chosen], TEMPERATURES[chosen], energy or Springs(), SamplerConfig(**keys), 1,
+    return TrajectoryBlock(chosen, start[chosen], TEMPERATURES[chosen], energy or Springs(), sampler(**keys), 1,
                            anneal=[anneal[row] for row in chosen])  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.layout import Layout
 from protmpi.sampling.kernels.energy import Energy, Regulariser
 from protmpi.sampling.kernels.noise import GradientSample, estimate_variance
 from protmpi.sampling.kernels.sphere import dot
@@ -54,6 +55,11 @@ class Block(ABC, Generic[S]):
     def position(self) -> Tensor:
         """Weights (W, P)."""
         return self.state.position
+
+    @staticmethod
+    @abstractmethod
+    def variables(layout: Layout) -> list[Variable]:
+        """What such walkers record of themselves beside the `geometry`."""
 
     @property
     @abstractmethod

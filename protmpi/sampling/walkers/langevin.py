@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.layout import Layout
 from protmpi.sampling.burn_in import masses
 from protmpi.sampling.burn_in.pace import Pace
 from protmpi.sampling.kernels import constrained, pseudo_langevin
@@ -22,6 +23,7 @@ from protmpi.sampling.walkers import thermometer
 from protmpi.sampling.walkers.block import Block
 from protmpi.sampling.walkers.recording import Record, RecordedSteps, cuda_graph
 from protmpi.sampling.walkers.schedule import Schedule, agrees
+from protmpi.variables import Variable
 
 TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of each are held
 
@@ -31,9 +33,11 @@ class LangevinBlock(Block[State]):
 
     def __init__(
         self, walkers: Sequence[int], start: Tensor, temperatures: np.ndarray, energy: Energy, c: SamplerConfig,
-        seed: int,
+        seed: int, anneal: Sequence[Sequence[float]] = (),
     ) -> None:  # fmt: skip
         super().__init__(walkers, start, energy, c, seed)
+        if any(anneal):
+            raise ValueError("annealing is for trajectories")
         thermostat = Thermostat(self._column(temperatures), c.m1, c.dt, c.scheme)
         constants = (thermostat, self._gradient, self.streams.step_normals)
         if self.norm2 is None:
@@ -50,6 +54,10 @@ class LangevinBlock(Block[State]):
         self._set_thermostat()
         self.collective_excess = np.zeros(len(self.walkers))
         self._history: dict[str, np.ndarray] = {}
+
+    @staticmethod
+    def variables(layout: Layout) -> list[Variable]:
+        return thermometer.variables(layout)
 
     @property
     def thermostat(self) -> Thermostat:

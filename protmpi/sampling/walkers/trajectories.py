@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from protmpi.models.layout import Layout
 from protmpi.sampling.burn_in.tuning import Tuning
 from protmpi.sampling.kernels import trajectories
 from protmpi.sampling.kernels.energy import Energy, full_gradient
@@ -19,18 +20,6 @@ from protmpi.variables import Variable
 
 JITTER = 0.2
 """Each trajectory takes a time step of h (1 ± JITTER): a mode whose period were its fixed length would not move."""
-
-
-def variables() -> list[Variable]:
-    """What `TrajectoryBlock.observables` gives beside the geometry."""
-    return [
-        Variable("acceptance", "draw", "mean acceptance probability since the draw before", role="way"),
-        Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean is that "
-                 "of reversible", role="way", shown=False),
-        Variable("reversible", "draw", "fraction of trajectories since then that stayed on the sphere", role="way",
-                 shown=False),
-        Variable("time_step", "draw", "time step h of the trajectories", role="way"),
-    ]  # fmt: skip
 
 
 class TrajectoryBlock(Block[State]):
@@ -52,6 +41,17 @@ class TrajectoryBlock(Block[State]):
         """Since the last draw: trajectories, and their sums of acceptance, exp(-ΔH/T) and reversibility."""
         self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
         self._recorded: RecordedTrajectories | None = None
+
+    @staticmethod
+    def variables(layout: Layout) -> list[Variable]:
+        return [
+            Variable("acceptance", "draw", "mean acceptance probability since the draw before", role="way"),
+            Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean is "
+                     "that of reversible", role="way", shown=False),
+            Variable("reversible", "draw", "fraction of trajectories since then that stayed on the sphere", role="way",
+                     shown=False),
+            Variable("time_step", "draw", "time step h of the trajectories", role="way"),
+        ]  # fmt: skip
 
     @property
     def temperature(self) -> Tensor:
