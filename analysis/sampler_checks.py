@@ -65,8 +65,8 @@ def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """T_kin/T where mini-batch noise is strongest, which no other kinetic temperature can show.
 
     Mini-batch noise is correlated between parameters, the white noise that completes it is not: a trace over parameters
-    stays at T while collective directions are hotter (`protmpi.sampling.kernels.noise.collective_excess`). It is known without
-    an error worth showing, so there is no z: the verdict is by size alone.
+    stays at T while collective directions are hotter (`protmpi.sampling.kernels.noise.collective_excess`). It is known
+    without an error worth showing, so there is no z: the verdict is by size alone.
     """
     if not {"rho", "collective_excess"} <= run.observables.keys():
         return

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from bench import correlation as product
-from bench.correlation import correlation, decay, drift
+from protmpi.bench import correlation as product
+from protmpi.bench.correlation import correlation, decay, drift
 
 LENGTHS = (4_000, 2_500, 700)  # walkers of unequal lengths
 REPEATS = 100

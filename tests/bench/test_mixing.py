@@ -16,9 +16,9 @@ from commands import Command
 from scipy import special
 from torch import Tensor
 
-from bench import mixing, mixing_table
-from bench.mixing import Chains, Counted, Problem, PseudoLangevin, Trajectories, follow, row, rows
-from bench.progress import Progress
+from protmpi.bench import mixing, mixing_table
+from protmpi.bench.mixing import Chains, Counted, Problem, PseudoLangevin, Trajectories, follow, row, rows
+from protmpi.bench.progress import Progress
 from protmpi.config import parse
 from protmpi.models.layout import Layout
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folds import walk
 from typer.testing import CliRunner
 
-from bench.folds import walk
 from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import config as configuration

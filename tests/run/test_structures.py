@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, digest
+from folds import contacts, sequence, walk
 from typer.testing import CliRunner
 
-from bench.folds import contacts, sequence, walk
 from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import cli, references, tasks
