@@ -19,7 +19,7 @@ from protmpi.sampling.burn_in.step_size import STAGES
 from protmpi.sampling.kernels.energy import Regulariser
 from protmpi.sampling.temperature import ladder
 from protmpi.sampling.walkers.langevin import QUANTILES
-from protmpi.starts import Starts, norm2
+from protmpi.starts import Starts
 from protmpi.store.schema import Constant, Schema, Variable
 from protmpi.tasks import Task
 
@@ -133,7 +133,7 @@ class Plan:
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
-        spheres = np.array([norm2(self.starts.of(walker)) for walker in range(self.walkers)])
+        spheres = np.array([weights.norm2(self.starts.of(walker)) for walker in range(self.walkers)])
         held = Constant("sphere_norm2", ("walker",), spheres, "squared norm Q at which the walker is held")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
@@ -157,7 +157,7 @@ class Plan:
             **self.task.snapshot_observables(w),
             "parameters": parameters,
         }
-        observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
+        observables["norm2"] = weights.norm2(parameters)
         dims = {variable.name: variable.dims for variable in self.schema.variables}
         return [
             Constant(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from hpc.devices import Device
 from protmpi.bench.progress import Progress
 from protmpi.commands import Commands
 from protmpi.errors import ConfigError
 
 app = Commands(add_completion=False)
 
-Device = Literal["auto", "cpu", "cuda"]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 

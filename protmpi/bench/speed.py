@@ -6,14 +6,14 @@ import itertools
 import json
 import platform
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from hpc.devices import bind
+from hpc.devices import Device, bind
 from hpc.world import World
 from protmpi.bench import timings
 from protmpi.bench.progress import Progress
@@ -21,7 +21,6 @@ from protmpi.data.dataset import FoldingData
 from protmpi.sections import PUBLISHED_NETWORKS
 
 SCHEMES: tuple[timings.Scheme, ...] = ("single", "double")
-Device = Literal["auto", "cpu", "cuda"]
 COLUMNS = {
     "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
     "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",

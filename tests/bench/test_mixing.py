@@ -112,21 +112,21 @@ def test_costs_are_time_by_price(result: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("recorded", [False, True], ids=["counted", "replayed"])
+@pytest.mark.parametrize("recorded", [False, True], ids=["counted", "recorded"])
 def test_every_gradient_of_the_measured_stretch_is_counted_once(recorded: bool) -> None:
-    """A replay does not come by the counter. Estimates of s² do; the first gradient of all is that of the burn-in."""
+    """A recording passes the counter by, estimates of s² do not. The first gradient of all is that of the burn-in."""
     small = problem(20, min_adj_step=30, max_adj_step=30)
     start = small.start(TEMPERATURE, None)
     block = small.build(range(WALKERS), start, TEMPERATURE, small.sampler(False, rho=0.01, adapt_until=30), 1)
     energy = small.energy
 
     def record(work: Callable[[], None], generators: Any) -> Callable[[], None]:
-        def replay() -> None:
+        def repeat() -> None:
             before = energy.samples
             work()
             energy.samples = before
 
-        return replay
+        return repeat
 
     block.record = record if recorded else None
     block.initialise()
