@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command
+from problems import FOLDING
 from scipy import special
 from torch import Tensor
 
@@ -196,12 +197,9 @@ def test_a_sampler_that_loses_all_walkers_has_a_line_of_its_own() -> None:
     assert line == ["trajectories of 7", "-", *["-"] * 8, "too short, 1 lost"]
 
 
-CONFIG = """
-[data]
-file = "{data}"
-[model]
-kind = "transformer"
-blocks = 1
+CONFIG = (
+    FOLDING
+    + """blocks = 1
 d = 4
 [sampler]
 start = "random"
@@ -213,6 +211,7 @@ steps = 1000
 record_every = 20
 snapshot_every = 100
 """
+)
 
 
 def test_the_whole_command(protmpi: Command, tmp_path: Path, small_data_file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from problems import KSPIN
+from problems import KSPIN, POINTS
 
 from hpc.stop import Stop
 from hpc.world import OneRank
@@ -28,17 +28,6 @@ adapt_until = 8
 steps = 48
 record_every = 8
 snapshot_every = 24
-"""
-POINTS = """
-[data]
-task = "points"
-points = 3
-train = 30
-val = 20
-test = 20
-[model]
-kind = "encoder"
-d = 8
 """
 
 
