@@ -1,45 +1,77 @@
 """Offline analysis of protmpi stores: numpy, scipy, xarray and matplotlib, without torch or MPI.
 
-    from analysis import open_run
+    from analysis import open_run, thermodynamics
 
     run = open_run("runs/demo/store.zarr")
-    print(run.thermodynamics())         # and run.overlaps(), run.gains(), run.attention(): xarray datasets
+    print(thermodynamics(run))          # and overlaps(run), gains(run), attention(run), ...: xarray datasets
 
-run             a store by temperature instead of by walker;  snapshots  its weights, block by block
-chains          correlated series: mean and error, effective samples, R-hat, equilibration
-equilibrium     which draws of a temperature count, and whether they are in equilibrium, without which there is no error
-thermodynamics  <U>, heat capacity both ways, T* and every observable against T
-checks          numbers of a run whose right value is known: pass, weak or fail
-overlaps        how alike sampled weights are;  gains  which elements are useless;  compact  the network without them
-attention       mean maps of every block;  contacts  how well a map tells the contacts of a structure
-structures      perplexity, recovery and attention profiles of networks of protein chains
-distance        the Gaussian of the distance that attention follows;  points  experiments on what it can learn
-heads           which attention heads show contacts, from a few labelled proteins;  jacobian  the categorical Jacobian
-single_pass     both on groups of proteins: precision, passes, time;  sampled_contacts  both against temperature
-proteins        sequences with known contacts;  leakage  how alike they are;  backbone  a native structure
-language_models, folding_networks   networks that are run again: the only modules that need torch
-tempering       replica exchange: acceptance, barrier, round trips, flow
-free_energy     <U>, C, free energy and entropy as curves of T;  mbar  reweights;  histograms  say where it may
-significance    z-scores of means whose errors are themselves estimates
-compare         two runs, observable by observable;  watch  a run as it goes on
-figures/        what is drawn;  cells, tables, check_tables, equilibrium_tables, ...  what is printed
-report          what a report holds;  page  the report as one HTML page
-cli, contact_commands   the program `protmpi-analysis`;  console  how it prints
+reading     a store by temperature instead of by walker, and which of its rows count
+statistics  correlated series: errors, effective samples, equilibrium, significance; histograms, MBAR, curves of T
+show        numbers as text, tables, the style of figures, CSV, pieces of a page
+subjects    what can be known, each with measure, tables and figures: thermodynamics, ladder, weights, attention,
+            distance, chains, contacts, training, network, checks; together: several runs
+report      a loop over one table of subjects (`report/subjects.py`), its page and its files
+commands    the program `protmpi-analysis`, one file for each group of commands; cli puts them together
+
+Each uses only what stands above it; subjects use each other in the order of tests/test_rooms.py. Networks are run again
+in two modules only, which need torch: `subjects.contacts.language_models` and `subjects.contacts.folding_networks`.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from analysis.reading.opening import open_run
+
 if TYPE_CHECKING:
-    from analysis.run import Run
+    from analysis.subjects.attention.measure import attention
+    from analysis.subjects.chains.measure import profiles, residues
+    from analysis.subjects.contacts.precision import Options
+    from analysis.subjects.distance.measure import distance
+    from analysis.subjects.ladder.free_energy import free_energy
+    from analysis.subjects.ladder.simulated import simulated
+    from analysis.subjects.ladder.tempering import tempering
+    from analysis.subjects.thermodynamics.measure import thermodynamics
+    from analysis.subjects.training.measure import read_training
+    from analysis.subjects.weights.gains import gains, last_block
+    from analysis.subjects.weights.overlaps import overlaps
 
-__all__ = ["open_run"]
+__all__ = [
+    "Options",
+    "attention",
+    "distance",
+    "free_energy",
+    "gains",
+    "last_block",
+    "open_run",
+    "overlaps",
+    "profiles",
+    "read_training",
+    "residues",
+    "simulated",
+    "tempering",
+    "thermodynamics",
+]
+
+PLACES = {
+    "attention.measure": ("attention",),
+    "chains.measure": ("profiles", "residues"),
+    "contacts.precision": ("Options",),
+    "distance.measure": ("distance",),
+    "ladder.free_energy": ("free_energy",),
+    "ladder.simulated": ("simulated",),
+    "ladder.tempering": ("tempering",),
+    "thermodynamics.measure": ("thermodynamics",),
+    "training.measure": ("read_training",),
+    "weights.gains": ("gains", "last_block"),
+    "weights.overlaps": ("overlaps",),
+}
+"""Module below `analysis.subjects` -> what is imported from it when it is asked for: numpy and zarr take a second."""
 
 
-def open_run(path: Path | str) -> Run:
-    """Open the store of a run, finished or still growing. Raises StoreError where it is missing or damaged."""
-    from analysis.run import Run  # zarr takes a second to import
-
-    return Run(path)
+def __getattr__(name: str) -> object:
+    for place, names in PLACES.items():
+        if name in names:
+            return getattr(import_module(f"analysis.subjects.{place}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -282,7 +282,7 @@ def compact(
 ) -> None:
     """Configuration of the network that is left when elements with gains of about zero go. Train and run it next."""
     from analysis import open_run
-    from analysis.compact import compact as reduce
+    from analysis.subjects.weights.compact import compact as reduce
     from protmpi.config import to_toml
 
     target = out or store.with_name(f"{store.stem}-compact.toml")

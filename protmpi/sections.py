@@ -10,7 +10,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from hpc.devices import Device
 from protmpi.paths import expanded
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -185,7 +184,7 @@ class ExecutionConfig(Section):
     """Where and how fast. Nothing here changes a draw on the CPU, `threads_per_rank` beyond 1 excepted."""
 
     store: FilePath = key(Path("runs/store.zarr"), "Zarr store of the run")
-    device: Device = key("auto", "one GPU per rank when there is one, else the CPU")
+    device: Literal["auto", "cpu", "cuda"] = key("auto", "one GPU per rank when there is one, else the CPU")
     threads_per_rank: Count | Literal["divide"] = key(
         1, 'CPU threads of a rank; "divide" shares out the cores of a machine (last bits may then differ)'
     )

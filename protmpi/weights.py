@@ -13,12 +13,11 @@ import numpy as np
 
 from protmpi.config import Config
 from protmpi.errors import DataError
-from protmpi.hdf5 import hdf5_file, numbers, reading
+from protmpi.hdf5 import hdf5_file
 from protmpi.tasks import Task
+from protmpi.weights_file import CURVES, fell_short, read
 
 SCHEMA = "protmpi-weights-1"
-ROUNDING = 1e-9  # of |w|² in float64
-CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "norm2")
 
 
 def norm2(w: np.ndarray) -> np.ndarray:
@@ -43,7 +42,7 @@ class Weights:
     @property
     def fell_short(self) -> np.ndarray:
         """Of each ES, whether training ended before |w|² reached Q: it is then no ES, but its own OT (references,)."""
-        return np.asarray(norm2(self.es) < (1.0 - ROUNDING) * self.norm2)
+        return fell_short(norm2(self.es), self.norm2)
 
     def require_norm(self, path: Path) -> None:
         """Raises DataError where a reference fell short: its walkers would be on another sphere than all others."""
@@ -82,8 +81,6 @@ def load(path: Path, config: Config, task: Task) -> Weights:
 
 def load_any(path: Path, config: Config, task: Task) -> Weights:
     """`load`, with references that fell short."""
-    if not path.exists():
-        raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
     arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
     try:
         stage = "references" if arrays["references/ES"].size else "inits"
@@ -167,13 +164,15 @@ def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]
 
 def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
     """All arrays of a file whose attributes are the expected ones. Sizes and types are checked before reading."""
-    with reading(path) as file:
+
+    def judge(attributes: dict[str, Any]) -> None:
         for name, value in expected.items():
-            found = file.attrs.get(name)
+            found = attributes[name]
             if not isinstance(found, str) or found != value:
                 other = f"another {_subject(name)}: {_difference(found, value)}"
                 raise DataError(f"{path}: belongs to {other}; choose another train.file, or delete it")
-        return numbers(file, path)
+
+    return read(path, expected, judge).arrays
 
 
 def _subject(name: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.cells import exponent_form, plus_minus
+from analysis.show.cells import exponent_form, plus_minus
 from protmpi.errors import StoreError
 from protmpi.store.reader import Store
 

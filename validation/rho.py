@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from analysis.cells import exponent_form, plus_minus
-from analysis.chains import estimate
+from analysis.show.cells import exponent_form, plus_minus
+from analysis.statistics.chains import estimate
 from protmpi import tasks
 from protmpi.config import Config, load
 from protmpi.sampling.walkers.langevin import LangevinBlock

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import open_run
-from analysis.cells import exponent_form, number_or_dash, plus_minus
-from analysis.free_energy import free_energy
+from analysis import free_energy, open_run, thermodynamics
+from analysis.show.cells import exponent_form, number_or_dash, plus_minus
 
 LIMIT = 4.0
 
@@ -27,7 +26,7 @@ def main() -> None:
     parser.add_argument("exchange", type=Path)
     parser.add_argument("independent", type=Path)
     asked = parser.parse_args()
-    curve, alone = free_energy(open_run(asked.exchange)), open_run(asked.independent).thermodynamics()
+    curve, alone = free_energy(open_run(asked.exchange)), thermodynamics(open_run(asked.independent))
     grid, (mean, sem) = curve["temperature"].values, curve["energy"].values.T
     print("| T | <U> independent | ESS | <U> exchange | z |\n|---|---|---|---|---|")
     scores = []

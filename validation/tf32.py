@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from analysis.cells import exponent_form, plus_minus
-from analysis.chains import estimate
+from analysis.show.cells import exponent_form, plus_minus
+from analysis.statistics.chains import estimate
 from protmpi import tasks
 from protmpi.config import Config, load
 from protmpi.sampling.walkers.langevin import LangevinBlock

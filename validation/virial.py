@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from analysis import open_run
-from analysis.cells import exponent_form, plus_minus
+from analysis.show.cells import exponent_form, plus_minus
 from protmpi import tasks
 from protmpi.config import parse_stored
 from protmpi.errors import StoreError

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import open_run
-from analysis.cells import exponent_form, number_or_dash, plus_minus
+from analysis import open_run, thermodynamics
+from analysis.show.cells import exponent_form, number_or_dash, plus_minus
 from protmpi.errors import StoreError
 
 OBSERVABLES = ("energy", "heat_capacity", "train_error", "val_error")
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("observables", nargs="*", default=OBSERVABLES)
     asked = parser.parse_args()
     runs = [open_run(store) for store in asked.stores]
-    first, second = (run.thermodynamics() for run in runs)
+    first, second = (thermodynamics(run) for run in runs)
     if not np.array_equal(first["temperature"], second["temperature"]):
         raise StoreError(f"{asked.stores[0]} and {asked.stores[1]}: the temperatures differ")
     kinds = [run.store.config["sampler"]["kind"] for run in runs]

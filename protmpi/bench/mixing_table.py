@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.cells import empty_table, exponent_form, exponent_plus_minus, number_or_dash, plus_minus
+from analysis.show.cells import empty_table, exponent_form, exponent_plus_minus, number_or_dash, plus_minus
 from protmpi.bench.correlation import FEW_SAMPLES
 
 HEADS = ("sampler", "acceptance", "tau of U, passes", "per sample of U", "s", "per sample of the error", "s",

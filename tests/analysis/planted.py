@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.proteins import Protein
+from analysis.subjects.contacts.proteins import Protein
 
 
 def random_protein(length: int, seed: int, contacts: int | None = None) -> Protein:

@@ -13,7 +13,9 @@ import pytest
 from matplotlib.image import imread
 from synthetic import LADDER, ar1, write_store
 
-from analysis import cells, cli, open_run, tables
+from analysis import cli, open_run, thermodynamics
+from analysis.show import cells
+from analysis.subjects.thermodynamics import tables
 
 FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png",
          "energy_traces.pdf", "index.html"}  # fmt: skip
@@ -200,7 +202,7 @@ def test_a_maximum_at_an_end_of_the_ladder_is_no_t_star(tmp_path: Path) -> None:
     energy = 1.0 + ar1(0.3, (3, 160), np.random.default_rng(42))  # of one variance, so that C falls as 1/T²
     run = open_run(write_store(tmp_path / "run.zarr", LADDER[:3], energy))
     assert "No T*: var(U)/T² is largest at T = 1e-5, an end of the temperatures in equilibrium." in tables.remarks(
-        run, run.thermodynamics()
+        run, thermodynamics(run)
     )
 
 

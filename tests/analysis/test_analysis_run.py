@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic import BURN_IN_DRAWS, LADDER, write_store
 
-from analysis import open_run
-from analysis.chains import MINIMUM_DRAWS
+from analysis import open_run, thermodynamics
+from analysis.statistics.chains import MINIMUM_DRAWS
 from protmpi.errors import StoreError
 
 ENOUGH = BURN_IN_DRAWS + MINIMUM_DRAWS
@@ -25,11 +25,11 @@ def test_too_few_draws_say_how_many_there_are_and_are_needed(tmp_path: Path, dra
     measured = max(0, draws - BURN_IN_DRAWS)
     message = rf"{draws} committed draws, {measured} of them after .* needs {MINIMUM_DRAWS}: .* reach step 1800"
     with pytest.raises(StoreError, match=message):
-        run.thermodynamics()
+        thermodynamics(run)
 
 
 def test_just_enough_draws(tmp_path: Path) -> None:
-    data = open_run(write_store(tmp_path / "run.zarr", LADDER[:1], energies(1, ENOUGH))).thermodynamics()
+    data = thermodynamics(open_run(write_store(tmp_path / "run.zarr", LADDER[:1], energies(1, ENOUGH))))
     assert np.isfinite(data["energy"].values[:, 0]).all()
     assert np.isnan(data["energy"].values[:, 1]).all(), "too few for an error"
     assert np.isnan(data["t_star"].item())
@@ -38,12 +38,12 @@ def test_just_enough_draws(tmp_path: Path) -> None:
 def test_a_lost_walker_is_left_out_or_ends_early(tmp_path: Path) -> None:
     energy = energies(4, 100)
     energy[2, 40:] = np.nan  # replica 1, slot 0
-    lost = open_run(write_store(tmp_path / "two.zarr", LADDER[:2], energy)).thermodynamics()
+    lost = thermodynamics(open_run(write_store(tmp_path / "two.zarr", LADDER[:2], energy)))
     np.testing.assert_array_equal(lost["missing"].values, [90, 0])
     assert lost["energy"].values[0, 0] == pytest.approx(energy[0, BURN_IN_DRAWS:].mean(), abs=0.2)
 
     energy[0, 50:] = np.nan
-    both_lost = open_run(write_store(tmp_path / "both.zarr", LADDER[:2], energy)).thermodynamics()
+    both_lost = thermodynamics(open_run(write_store(tmp_path / "both.zarr", LADDER[:2], energy)))
     assert both_lost["draws"].values[0] + both_lost["discarded"].values[0] == 40
     assert np.isfinite(both_lost["energy"].values).all()
 
@@ -54,7 +54,7 @@ def test_a_temperature_without_any_draw_is_unknown_and_the_others_are_not(tmp_pa
     slot = np.broadcast_to(np.array([[0], [-1], [2]]), energy.shape)
     for name, slots in (("kept", None), ("missing", slot)):
         path = write_store(tmp_path / f"{name}.zarr", LADDER[:3], energy, slot=slots)
-        data = open_run(path).thermodynamics()
+        data = thermodynamics(open_run(path))
         for variable in ("energy", "heat_capacity", "heat_capacity_derivative"):
             np.testing.assert_array_equal(np.isfinite(data[variable].values[:, 0]), [True, False, True])
         assert data["draws"].values[1] == 0
@@ -62,21 +62,21 @@ def test_a_temperature_without_any_draw_is_unknown_and_the_others_are_not(tmp_pa
 
 def test_no_snapshot_yet(tmp_path: Path) -> None:
     path = write_store(tmp_path / "run.zarr", LADDER[:2], energies(2, 50), test_error=np.empty((2, 0)))
-    assert np.isnan(open_run(path).thermodynamics()["test_error"].values).all()
+    assert np.isnan(thermodynamics(open_run(path))["test_error"].values).all()
 
 
 def test_unfinished(tmp_path: Path) -> None:
     run = open_run(write_store(tmp_path / "run.zarr", LADDER[:2], energies(2, 50), planned_draws=80))
     assert run.unfinished
     assert run.by_temperature("energy").shape == (1, 2, 50)
-    assert run.thermodynamics().attrs["state"] == "unfinished"
+    assert thermodynamics(run).attrs["state"] == "unfinished"
 
 
 def test_two_walkers_at_one_temperature_are_refused(tmp_path: Path) -> None:
     slot = np.zeros((2, 50), dtype=int)
     run = open_run(write_store(tmp_path / "run.zarr", LADDER[:2], energies(2, 50), slot=slot))
     with pytest.raises(StoreError, match="two walkers of one replica"):
-        run.thermodynamics()
+        thermodynamics(run)
 
 
 def test_incomplete_ladders_are_refused(tmp_path: Path) -> None:

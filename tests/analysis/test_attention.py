@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from synthetic import DRAWS_PER_SNAPSHOT, EXCHANGE, LADDER, write_store
 
-from analysis import contacts, open_run
-from analysis.attention import BEST, blocks_text, self_averaging
-from analysis.contacts import Options
-from analysis.figures.contacts import maps_figure
-from analysis.weight_tables import contacts_remarks, contacts_table
+from analysis import attention, open_run
+from analysis.subjects.attention.figures import maps_figure
+from analysis.subjects.attention.measure import BEST, blocks_text, self_averaging
+from analysis.subjects.attention.tables import contacts_remarks, contacts_table
+from analysis.subjects.contacts import precision as contacts
+from analysis.subjects.contacts.precision import Options
 from protmpi.errors import StoreError
 
 L, SNAPSHOTS = 20, 12
@@ -135,7 +136,7 @@ def planted_store(path: Path, good: int, references: bool = True) -> tuple[Path,
 @pytest.mark.parametrize("good", [4, 15])
 def test_planted_contacts_of_a_store(tmp_path: Path, good: int) -> None:
     path, maps = planted_store(tmp_path / "run.zarr", good)
-    data = open_run(path).attention()
+    data = attention(open_run(path))
     assert data["block"].values.tolist() == ["1", "2", BEST]
     np.testing.assert_allclose(data["precision"].sel(statistic="mean").values, [[0.0, good / L, good / L]] * 2)
     np.testing.assert_allclose(data["precision_of_mean"].values, [[0.0, good / L, good / L]] * 2)
@@ -188,7 +189,7 @@ def walkers_that_differ(path: Path, exchanged: bool = False) -> tuple[Path, np.n
 def test_every_walker_and_reference_has_its_best_block(tmp_path: Path) -> None:
     """The broken twin takes the block that is best on average for all: it is below in every number."""
     path, maps, references = walkers_that_differ(tmp_path / "run.zarr")
-    data = open_run(path).attention()
+    data = attention(open_run(path))
     assert data["best_block"].values.tolist() == [[1, 0, 2, 0, 2, 0], [0, 2, 0, 1, 0, 1]]
     assert data["reference_best_block"].values.tolist() == [[2, 1], [1, 2]]
     found = data["precision"].sel(statistic="mean")
@@ -208,7 +209,7 @@ def test_every_walker_and_reference_has_its_best_block(tmp_path: Path) -> None:
 
 def test_a_walker_keeps_its_best_block_when_it_changes_temperature(tmp_path: Path) -> None:
     path, maps, _ = walkers_that_differ(tmp_path / "run.zarr", exchanged=True)
-    data = open_run(path).attention()
+    data = attention(open_run(path))
     assert data["best_block"].values.tolist() == [[1, 2, 2, 1, 2, 1]] * 2
     expected = np.mean([12, 8, 9, 16, 5, 7]) / L
     np.testing.assert_allclose(data["precision"].sel(statistic="mean", block=BEST), expected, atol=0.03)
@@ -217,7 +218,7 @@ def test_a_walker_keeps_its_best_block_when_it_changes_temperature(tmp_path: Pat
 
 
 def test_the_report_says_which_blocks_are_best(tmp_path: Path) -> None:
-    data = open_run(walkers_that_differ(tmp_path / "run.zarr")[0]).attention()
+    data = attention(open_run(walkers_that_differ(tmp_path / "run.zarr")[0]))
     table = contacts_table(data)
     cells = next(list(column.cells) for column in table.columns if "each walker" in str(column.header))
     assert cells == ["1 2 2", "2 1 1"]
@@ -226,7 +227,7 @@ def test_the_report_says_which_blocks_are_best(tmp_path: Path) -> None:
     titles = [axes.get_title() for axes in maps_figure(data, 0).axes]
     assert "best block 1 2 2, T = 1e-5" in titles
     assert "best block 2 1, ES weights" in titles
-    alike = open_run(planted_store(tmp_path / "alike.zarr", 10)[0]).attention()
+    alike = attention(open_run(planted_store(tmp_path / "alike.zarr", 10)[0]))
     titles = [axes.get_title() for axes in maps_figure(alike, 0).axes]
     assert "block 2 (best), T = 1e-5" in titles
     assert not [title for title in titles if title.startswith(("best", "block 1 (best)"))]
@@ -240,7 +241,7 @@ def test_without_contacts_no_block_is_best(tmp_path: Path) -> None:
     maps = rng.random((2, SNAPSHOTS, 2, L, L))
     path = write_store(tmp_path / "run.zarr", LADDER[:2], rng.standard_normal((2, SNAPSHOTS * DRAWS_PER_SNAPSHOT)),
                        attention=maps)  # fmt: skip
-    data = open_run(path).attention()
+    data = attention(open_run(path))
     assert data["block"].values.tolist() == ["1", "2"]
     assert "best_block" not in data
     assert "block 1, T = 1e-5" in [axes.get_title() for axes in maps_figure(data, 0).axes]
@@ -248,7 +249,7 @@ def test_without_contacts_no_block_is_best(tmp_path: Path) -> None:
 
 def test_options_change_what_is_counted(tmp_path: Path) -> None:
     path, _ = planted_store(tmp_path / "run.zarr", 10)
-    loose, strict = (open_run(path).attention(Options(separation=s)) for s in (1, 12))
+    loose, strict = (attention(open_run(path), Options(separation=s)) for s in (1, 12))
     assert loose.attrs["separation"] == 1
     assert not np.allclose(loose["tolerant_precision"], strict["tolerant_precision"])
 
@@ -257,4 +258,4 @@ def test_a_network_without_attention_is_named(tmp_path: Path) -> None:
     path = write_store(tmp_path / "run.zarr", LADDER[:2], np.random.default_rng(15).standard_normal((2, 120)),
                        model={"name": "pooling-64-320"})  # fmt: skip
     with pytest.raises(StoreError, match="pooling-64-320 has no attention maps"):
-        open_run(path).attention()
+        attention(open_run(path))

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from synthetic import ar1, ar1_error
 
-from analysis.chains import (
+from analysis.statistics.chains import (
     MINIMUM_DRAWS,
     between_walkers,
     effective_samples,

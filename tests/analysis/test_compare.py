@@ -12,8 +12,8 @@ from test_gains import SNAPSHOTS, D, two_peaks
 from typer.testing import CliRunner
 
 from analysis import open_run
-from analysis.compare import compare
-from analysis.watch import BARS, sparkline
+from analysis.subjects.thermodynamics.compare import compare
+from analysis.subjects.thermodynamics.watch import BARS, sparkline
 from protmpi.cli import app
 from protmpi.config import load
 from protmpi.errors import StoreError

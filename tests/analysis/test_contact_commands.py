@@ -19,12 +19,12 @@ from matplotlib.image import imread
 from synthetic import LADDER, write_store
 from test_analysis_cli import BLOCKED, refuse_constant, run_program
 
-from analysis.contact_tables import best_temperatures
-from analysis.folding_networks import FoldingNetwork, open_source
-from analysis.heads import ATTENTION
-from analysis.proteins import native
-from analysis.sampled_contacts import GROUPS, Options, sampled_contacts
-from analysis.single_pass import JACOBIAN, predict
+from analysis.subjects.contacts.folding_networks import FoldingNetwork, open_source
+from analysis.subjects.contacts.heads import ATTENTION
+from analysis.subjects.contacts.proteins import native
+from analysis.subjects.contacts.sampled import GROUPS, Options, sampled_contacts
+from analysis.subjects.contacts.single_pass import JACOBIAN, predict
+from analysis.subjects.contacts.tables import best_temperatures
 from protmpi.data import dataset
 from protmpi.models.layers import sinusoidal_positions
 from protmpi.models.transformer import Transformer

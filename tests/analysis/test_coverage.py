@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from synthetic import LADDER, ar1, write_store
 
-from analysis import chains, open_run
-from analysis.chains import COVERAGE, between_walkers, effective_samples, equilibration, estimate
+from analysis import open_run, thermodynamics
+from analysis.statistics import chains
+from analysis.statistics.chains import COVERAGE, between_walkers, effective_samples, equilibration, estimate
 
 SETS = 600
 """Their share within ± is known to 2 %."""
@@ -77,7 +78,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
         x[1, ::5, 150:] = np.nan
         flat = x.reshape(-1, 260)
         run = open_run(write_store(tmp_path / f"{seed}.zarr", temperature, flat, test_error=flat[:, 9::10]))
-        data = run.thermodynamics()
+        data = thermodynamics(run)
         for name, values in found.items():
             values += [tuple(row) for row in data[name].values.tolist() if np.isfinite(row[1])]
     for values in found.values():

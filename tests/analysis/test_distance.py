@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, write_store
 
-from analysis import open_run
-from analysis.compact import compact
-from analysis.distance import fit_gaussian
-from analysis.figures.distance import distance_figure
-from analysis.weight_tables import distance_remarks, distance_table
+from analysis import distance, open_run
+from analysis.subjects.distance.figures import distance_figure
+from analysis.subjects.distance.measure import fit_gaussian
+from analysis.subjects.distance.tables import distance_remarks, distance_table
+from analysis.subjects.weights.compact import compact
 from protmpi.errors import StoreError
 
 RANDOM = np.random.default_rng(8)
@@ -67,7 +67,7 @@ def planted_store(path: Path, **pairs: np.ndarray) -> Path:
 
 def test_width_against_temperature(tmp_path: Path) -> None:
     run = open_run(planted_store(tmp_path / "store.zarr", pair_distance=DISTANCE, pair_target=gaussian(1.0, 200.0)))
-    data = run.distance()
+    data = distance(run)
     mean, sem = data["width"].values.T
     assert (np.abs(mean - [150, 200, 250]) < 4 * sem).all()
     within = 3 / np.sqrt(2 * 19)
@@ -86,7 +86,7 @@ def test_width_against_temperature(tmp_path: Path) -> None:
 
 def test_a_store_without_distances_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="has no attention at known distances"):
-        open_run(planted_store(tmp_path / "store.zarr")).distance()
+        distance(open_run(planted_store(tmp_path / "store.zarr")))
 
 
 def test_an_encoder_is_not_made_compact(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from analysis.backbone import along_principal_axes, read_backbone
 from analysis.cli import app
-from analysis.figures.diagram import arrays_drawn, diagram_figure
+from analysis.subjects.contacts.backbone import along_principal_axes, read_backbone
+from analysis.subjects.network.figures import arrays_drawn, diagram_figure
 from protmpi.config import load
 from protmpi.errors import DataError
 from protmpi.models import build

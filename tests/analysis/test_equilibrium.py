@@ -16,13 +16,14 @@ from synthetic import EXCHANGE, LADDER, ar1, exchange_slots, write_store
 from test_analysis_cli import refuse_constant, run_program
 from test_simulated import spring_walkers
 
-from analysis import open_run
-from analysis.checks import checks
-from analysis.compare import compare
-from analysis.equilibrium import disequilibrium, samples_needed
-from analysis.figures.thermodynamics import thermodynamics_figure
-from analysis.free_energy import POINTS, free_energy
-from analysis.watch import picture
+from analysis import open_run, thermodynamics
+from analysis.statistics.curves import POINTS
+from analysis.statistics.equilibrium import disequilibrium, samples_needed
+from analysis.subjects.checks.checks import checks
+from analysis.subjects.ladder.free_energy import free_energy
+from analysis.subjects.thermodynamics.compare import compare
+from analysis.subjects.thermodynamics.figures import thermodynamics_figure
+from analysis.subjects.thermodynamics.watch import picture
 
 TEMPERATURES = LADDER[2:7]
 BROKEN, DRAWS, REPLICAS = 1, 610, 3
@@ -68,7 +69,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_verdict_names_the_fault_and_only_its_temperature(stores: dict[str, Path], fault: str) -> None:
-    data = open_run(stores[fault]).thermodynamics()
+    data = thermodynamics(open_run(stores[fault]))
     reasons = data["not_in_equilibrium"].values.tolist()
     assert reasons[BROKEN] == REASONS.get(fault, "")
     assert reasons[:BROKEN] + reasons[BROKEN + 1 :] == [""] * (TEMPERATURES.size - 1)
@@ -117,7 +118,7 @@ def open_symbols(axes: Axes) -> int:
 def test_figures_have_open_symbols_without_bars(stores: dict[str, Path]) -> None:
     for fault, expected in (("healthy", 0), ("few", 1)):
         run = open_run(stores[fault])
-        figure = thermodynamics_figure(run, run.thermodynamics())
+        figure = thermodynamics_figure(run, thermodynamics(run))
         energy, _, errors, thermostat = figure.axes[:4]
         assert [open_symbols(axes) for axes in (energy, errors, thermostat)] == [expected, 3 * expected, expected]
         bars = energy.containers[0].lines[2][0].get_segments()
@@ -128,10 +129,10 @@ def test_figures_have_open_symbols_without_bars(stores: dict[str, Path]) -> None
 def test_checks_cannot_pass_where_nothing_is_known(stores: dict[str, Path]) -> None:
     for fault in REASONS:
         run = open_run(stores[fault])
-        there = [c for c in checks(run, run.thermodynamics()) if c.temperature == TEMPERATURES[BROKEN]]
+        there = [c for c in checks(run, thermodynamics(run)) if c.temperature == TEMPERATURES[BROKEN]]
         assert "pass" not in {c.verdict for c in there}, fault
         assert np.isnan([c.sem for c in there]).all(), fault
-    elsewhere = [c for c in checks(run, run.thermodynamics()) if c.temperature == TEMPERATURES[3]]
+    elsewhere = [c for c in checks(run, thermodynamics(run)) if c.temperature == TEMPERATURES[3]]
     assert {c.verdict for c in elsewhere} == {"pass"}
 
 
@@ -173,7 +174,7 @@ def test_free_energies_have_an_error_only_where_they_rest_on_equilibrium(stores:
 def test_an_observable_slower_than_the_energy_has_no_error(tmp_path: Path) -> None:
     flat = energies("healthy").reshape(-1, DRAWS)
     slow = np.cumsum(np.random.default_rng(107).normal(size=flat.shape), axis=1)
-    data = open_run(write_store(tmp_path / "run.zarr", TEMPERATURES, flat, distance=slow)).thermodynamics()
+    data = thermodynamics(open_run(write_store(tmp_path / "run.zarr", TEMPERATURES, flat, distance=slow)))
     assert (data["not_in_equilibrium"] == "").all()
     assert np.isnan(data["distance"].values[:, 1]).all()
     assert np.isfinite(data["energy"].values).all()
@@ -208,16 +209,16 @@ def test_exchanged_walkers_that_keep_their_energy_have_too_few_samples(tmp_path:
         x = rng.normal(size=(5, draws)) + kept * np.array([[-1.0], [0.2], [0.1], [0.9], [-0.6]])
         energy = TEMPERATURES[slot] * (900 + 20 * x)
         path = write_store(tmp_path / f"{kept}.zarr", TEMPERATURES, energy, slot=slot, tempering=EXCHANGE)
-        reasons = open_run(path).thermodynamics()["not_in_equilibrium"].values
+        reasons = thermodynamics(open_run(path))["not_in_equilibrium"].values
         assert (reasons == ("" if sound else "fewer than 20 effective samples")).all()
 
 
 def test_walkers_that_jump_alone_must_agree(tmp_path: Path) -> None:
     made = spring_walkers(112, walkers=4, draws=900)
-    healthy = open_run(write_store(tmp_path / "a.zarr", **made)).thermodynamics()
+    healthy = thermodynamics(open_run(write_store(tmp_path / "a.zarr", **made)))
     assert (healthy["not_in_equilibrium"] == "").all()
     made["energy"] = made["energy"] + np.array([[0.0], [0.0], [2e-3], [0.0]])  # one fell into another valley
-    apart = open_run(write_store(tmp_path / "b.zarr", **made)).thermodynamics()
+    apart = thermodynamics(open_run(write_store(tmp_path / "b.zarr", **made)))
     assert (apart["not_in_equilibrium"] != "").all()
     assert np.isnan(apart["energy"].values[:, 1]).all()
 

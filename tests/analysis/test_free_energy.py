@@ -13,11 +13,12 @@ from synthetic import BURN_IN_DRAWS, ar1, write_store
 from test_analysis_cli import refuse_constant, run_program
 
 from analysis import open_run
-from analysis.compare import compare
-from analysis.free_energy import POINTS, Method, free_energy, reweighted, sem
-from analysis.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot
-from analysis.run import Run
-from analysis.significance import SIGNIFICANT
+from analysis.reading.run import Run
+from analysis.statistics.curves import POINTS, reweighted, sem
+from analysis.statistics.histograms import ENOUGH_OVERLAP, ENOUGH_SHARED, Slot
+from analysis.statistics.significance import SIGNIFICANT
+from analysis.subjects.ladder.free_energy import Method, free_energy
+from analysis.subjects.thermodynamics.compare import compare
 from protmpi.errors import ProtmpiError
 
 MODES = 40

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from synthetic import DRAWS_PER_SNAPSHOT, LADDER, write_store
 
-from analysis import open_run
-from analysis.gains import bimodality, deciding, last_block, split, unimodal
+from analysis import gains, open_run
+from analysis.subjects.weights.gains import bimodality, deciding, last_block, split, unimodal
 from protmpi.errors import StoreError
 
 D, SNAPSHOTS = 64, 12
@@ -120,7 +120,7 @@ def store(path: Path, useless: dict[str, int]) -> Path:
 
 def test_what_remains_of_a_store(tmp_path: Path) -> None:
     """Four different counts: no layer norm lends its threshold to another."""
-    data = open_run(store(tmp_path / "run.zarr", USELESS)).gains()
+    data = gains(open_run(store(tmp_path / "run.zarr", USELESS)))
     assert data["layer"].values.tolist() == list(USELESS)
     np.testing.assert_allclose(data["remaining"].sel(statistic="mean"), [[D - n] * 2 for n in USELESS.values()])
     assert (data["remaining"].sel(statistic="sem") < 0.5).all()
@@ -138,7 +138,7 @@ def test_what_remains_of_a_store(tmp_path: Path) -> None:
 
 
 def test_one_layer_norm_with_two_peaks_says_nothing_of_the_other(tmp_path: Path) -> None:
-    data = open_run(store(tmp_path / "run.zarr", {"0.LN1": 38, "0.LN2": 0})).gains()
+    data = gains(open_run(store(tmp_path / "run.zarr", {"0.LN1": 38, "0.LN2": 0})))
     np.testing.assert_allclose(data["remaining"].sel(statistic="mean"), [[D - 38] * 2, [D] * 2])
     assert (data["bimodality"].sel(layer="0.LN1") < 0.05).all()
     assert (data["bimodality"].sel(layer="0.LN2") > 0.05).all()
@@ -149,4 +149,4 @@ def test_a_network_without_layer_norm_is_named(tmp_path: Path) -> None:
     path = write_store(tmp_path / "run.zarr", LADDER[:2], energy, layers={"W0": 4}, model={"kind": "feedforward"},
                        parameters=np.ones((2, 12, 4)))  # fmt: skip
     with pytest.raises(StoreError, match="a feedforward network has no layer norm"):
-        open_run(path).gains()
+        gains(open_run(path))

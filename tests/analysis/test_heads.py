@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from planted import PlantedHeads, Potts, random_protein
 
-from analysis import heads
-from analysis.contacts import symmetrised
-from analysis.proteins import CRITERIA, Protein
-from analysis.single_pass import JACOBIAN, benchmark, bootstrapped, choose_heads
+from analysis.subjects.contacts import heads
+from analysis.subjects.contacts.precision import symmetrised
+from analysis.subjects.contacts.proteins import CRITERIA, Protein
+from analysis.subjects.contacts.single_pass import JACOBIAN, benchmark, bootstrapped, choose_heads
 from protmpi.errors import DataError
 
 PROTEINS = [random_protein(60, seed, 120) for seed in range(14)]

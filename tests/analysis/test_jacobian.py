@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from planted import Potts, random_protein
 
-from analysis import jacobian
-from analysis.contacts import precision, symmetrised
+from analysis.subjects.contacts import jacobian
+from analysis.subjects.contacts.precision import precision, symmetrised
 from protmpi.data.energy import draw_couplings, energies
 
 L = 40

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.jacobian import categorical_jacobian
-from analysis.language_models import LanguageModel, load
+from analysis.subjects.contacts.jacobian import categorical_jacobian
+from analysis.subjects.contacts.language_models import LanguageModel, load
 from protmpi.data.alphabet import AMINO_ACIDS, encode
 from protmpi.errors import DataError
 
@@ -88,7 +88,7 @@ def test_it_gives_what_the_model_gives(esm: Path) -> None:
 def test_many_sequences_are_cut_into_parts(esm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokens = load(str(esm)), np.random.default_rng(0).integers(20, size=(7, 12))
     whole = model.logits(tokens)
-    monkeypatch.setattr("analysis.language_models.TOKENS_AT_ONCE", 24)
+    monkeypatch.setattr("analysis.subjects.contacts.language_models.TOKENS_AT_ONCE", 24)
     np.testing.assert_allclose(model.logits(tokens), whole, rtol=1e-4, atol=1e-5)
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from planted import random_protein
 
-from analysis.leakage import grouped, highest_identity, identity
-from analysis.proteins import Protein
+from analysis.subjects.contacts.leakage import grouped, highest_identity, identity
+from analysis.subjects.contacts.proteins import Protein
 from protmpi.errors import ProtmpiError
 
 NATIVE = "SQAEFDKAAEEVKHLKTKPADEEMLFIYSHYKQATVGDINTERPGMLDFKGKAKWDAWNELKGTSKEDAMKAYIDKVEELKKKYGI"

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from analysis import cli
-from analysis.figures.training import training_figure
-from analysis.training import CURVES, read_training, read_trainings
-from analysis.training_tables import references_json, references_remarks
+from analysis.subjects.training.figures import training_figure
+from analysis.subjects.training.measure import CURVES, read_training, read_trainings
+from analysis.subjects.training.tables import references_json, references_remarks
 
 EPOCHS = np.array([10, 20, 30])
 

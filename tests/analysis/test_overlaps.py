@@ -10,6 +10,7 @@ import pytest
 from synthetic import DRAWS_PER_SNAPSHOT, LADDER, RECORD_EVERY, ar1, write_store
 
 from analysis import open_run, overlaps
+from analysis.subjects.weights import overlaps as measure
 from protmpi.errors import StoreError
 
 GROUPS = {"E": 40_000, "0.Wqk": 20_000}
@@ -38,7 +39,7 @@ def test_planted_overlaps_within_and_between_chains(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     parameters = planted(rng, 4, common=0.3, own=0.4)
     parameters[:, :, GROUPS["E"] :] = planted(rng, 4, common=0.0, own=0.9)[:, :, GROUPS["E"] :]
-    data = open_run(store(tmp_path / "run.zarr", parameters, temperatures=2)).overlaps()
+    data = overlaps(open_run(store(tmp_path / "run.zarr", parameters, temperatures=2)))
     expected = {"E": (0.7, 0.3), "0.Wqk": (0.9, 0.0), "all": (2 / 3 * 0.7 + 1 / 3 * 0.9, 2 / 3 * 0.3)}
     for group, values in expected.items():
         np.testing.assert_allclose(data["q"].sel(group=group, statistic="mean"), [values] * 2, atol=0.03)
@@ -56,7 +57,7 @@ def test_planted_overlaps_within_and_between_chains(tmp_path: Path) -> None:
 def test_every_pair_is_counted_once_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Lazy(chain=np.repeat([0, 1, 2], 11), row=np.tile(np.arange(11), 3), size=24)
     groups = {"a": slice(0, 10), "b": slice(10, 24)}
-    whole = overlaps.tally(rows, groups, 24)
+    whole = measure.tally(rows, groups, 24)
     w = rows.read(0, len(rows)).astype(np.float64)
     unit = w[:, :10] / np.linalg.norm(w[:, :10], axis=1, keepdims=True)
     q = unit @ unit.T
@@ -66,8 +67,8 @@ def test_every_pair_is_counted_once_whatever_the_blocks(monkeypatch: pytest.Monk
         np.testing.assert_allclose(whole.partner_sum[0, relation].sum() / 2, q[pairs].sum(), rtol=1e-5)
         assert whole.histogram[0, relation].sum() == pairs.sum()
     for rows_per_block in (1, 4, 7):
-        monkeypatch.setattr(overlaps, "BLOCK_ROWS", rows_per_block)
-        parts = overlaps.tally(rows, groups, 24)
+        monkeypatch.setattr(measure, "BLOCK_ROWS", rows_per_block)
+        parts = measure.tally(rows, groups, 24)
         np.testing.assert_array_equal(parts.histogram.sum(-1), whole.histogram.sum(-1))
         np.testing.assert_allclose(parts.partner_sum, whole.partner_sum, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(parts.decay_sum, whole.decay_sum, rtol=1e-5, atol=1e-6)
@@ -76,7 +77,7 @@ def test_every_pair_is_counted_once_whatever_the_blocks(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("phi", [0.8, 0.5])
 def test_decay_of_an_autoregressive_walk_is_its_autocorrelation(tmp_path: Path, phi: float) -> None:
     series = ar1(phi, (2, sum(GROUPS.values()), SNAPSHOTS), np.random.default_rng(4))
-    data = open_run(store(tmp_path / "run.zarr", np.moveaxis(series, 2, 1), temperatures=2)).overlaps()
+    data = overlaps(open_run(store(tmp_path / "run.zarr", np.moveaxis(series, 2, 1), temperatures=2)))
     decay = data["decay"].sel(group="all").values[:, 1:6]
     np.testing.assert_allclose(decay, np.broadcast_to(phi ** np.arange(1, 6), decay.shape), atol=0.03)
     np.testing.assert_array_equal(data["lag"].values[:3], RECORD_EVERY * DRAWS_PER_SNAPSHOT * np.arange(3))
@@ -86,7 +87,7 @@ def test_decay_of_an_autoregressive_walk_is_its_autocorrelation(tmp_path: Path, 
 
 def test_error_of_the_mean_overlap_is_its_spread_over_runs() -> None:
     """U-statistic of pairs of one chain: q = x x' with scalar x of mean 0.5, spread 1; planted in two parameters."""
-    from analysis.snapshots import pair_estimate
+    from analysis.reading.snapshots import pair_estimate
 
     rng = np.random.default_rng(5)
     means, errors = [], []
@@ -104,7 +105,7 @@ def test_error_of_the_mean_overlap_is_its_spread_over_runs() -> None:
 def test_lost_walkers_and_single_snapshots_are_unknown_not_zero(tmp_path: Path) -> None:
     parameters = planted(np.random.default_rng(6), 2, common=0.0, own=0.5)
     parameters[1] = np.nan
-    data = open_run(store(tmp_path / "run.zarr", parameters, temperatures=2)).overlaps()
+    data = overlaps(open_run(store(tmp_path / "run.zarr", parameters, temperatures=2)))
     q = data["q"].sel(group="all", relation="within", statistic="mean").values
     assert np.isfinite(q[0])
     assert np.isnan(q[1])
@@ -114,7 +115,7 @@ def test_lost_walkers_and_single_snapshots_are_unknown_not_zero(tmp_path: Path) 
 def test_a_store_without_parameters_is_named(tmp_path: Path) -> None:
     path = write_store(tmp_path / "run.zarr", LADDER[:2], np.random.default_rng(7).standard_normal((2, 100)))
     with pytest.raises(StoreError, match="holds no parameters"):
-        open_run(path).overlaps()
+        overlaps(open_run(path))
 
 
 class Lazy:
@@ -137,11 +138,11 @@ def test_memory_is_that_of_two_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """10 000 snapshots of 169 000 parameters are 6.8 GB in blocks of 0.27 GB; here both are 100 times smaller."""
     rows = Lazy(chain=np.repeat([0, 1], 500), row=np.tile(np.arange(500), 2), size=16_900)
     whole = rows.size * len(rows) * 4
-    monkeypatch.setattr(overlaps, "BLOCK_BYTES", whole // 25)
+    monkeypatch.setattr(measure, "BLOCK_BYTES", whole // 25)
     groups = {"a": slice(0, 8_000), "b": slice(8_000, 16_900)}
     tracemalloc.start()
-    found = overlaps.tally(rows, groups, rows.size)
+    found = measure.tally(rows, groups, rows.size)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert found.histogram[0].sum() == 1_000 * 999 // 2
-    assert peak < 6 * overlaps.BLOCK_BYTES, f"{peak / 1e6:.0f} MB of {whole / 1e6:.0f} MB"
+    assert peak < 6 * measure.BLOCK_BYTES, f"{peak / 1e6:.0f} MB of {whole / 1e6:.0f} MB"

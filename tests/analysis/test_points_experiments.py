@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from test_analysis_cli import run_program
 
-from analysis.figures.points import experiments_figure
-from analysis.points import Loss, read_experiments
+from analysis.subjects.distance.experiments import Loss, read_experiments
+from analysis.subjects.distance.experiments_figure import experiments_figure
 from protmpi.errors import DataError
 from protmpi.weights import CURVES
 

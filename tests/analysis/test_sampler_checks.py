@@ -9,9 +9,9 @@ import pytest
 from synthetic import ar1, write_store
 from test_thermodynamics import harmonic
 
-from analysis import open_run
-from analysis.check import Check
-from analysis.checks import checks
+from analysis import open_run, thermodynamics
+from analysis.subjects.checks.check import Check
+from analysis.subjects.checks.checks import checks
 
 TEMPERATURES = np.array([1e-4, 2e-4, 3e-4])
 WALKERS, DRAWS, EACH = 2, 400, 3
@@ -42,7 +42,7 @@ def checked(path: Path, changes: dict[str, np.ndarray], bias: float = 0.0) -> di
     walkers = {name: values.reshape(-1, *values.shape[2:]) for name, values in rows.items()}
     store = write_store(path / "run.zarr", TEMPERATURES, sampler={"start": ["ES"], "acceptance": 0.7}, **walkers)
     run = open_run(store)
-    found = checks(run, run.thermodynamics())
+    found = checks(run, thermodynamics(run))
     return {name: [check for check in found if check.name == name] for name in {check.name for check in found}}
 
 

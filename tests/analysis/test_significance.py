@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from synthetic import ar1
 
-from analysis.significance import SAMPLES_PER_FREEDOM, SIGNIFICANT, Mean, combined, drift, normal_deviate
+from analysis.statistics.significance import SAMPLES_PER_FREEDOM, SIGNIFICANT, Mean, combined, drift, normal_deviate
 
 
 def test_z_is_the_normal_deviate_of_students_t() -> None:

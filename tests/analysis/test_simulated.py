@@ -14,13 +14,14 @@ from scipy.stats import beta
 from synthetic import BURN_IN_DRAWS, RECORD_EVERY, write_store
 from test_analysis_cli import refuse_constant, run_program
 
-from analysis import open_run
-from analysis.chains import visits as joined
-from analysis.checks import checks
-from analysis.free_energy import POINTS, free_energy
-from analysis.run import Run
-from analysis.significance import SIGNIFICANT
-from analysis.simulated import simulated
+from analysis import open_run, thermodynamics
+from analysis.reading.run import Run
+from analysis.statistics.chains import visits as joined
+from analysis.statistics.curves import POINTS
+from analysis.statistics.significance import SIGNIFICANT
+from analysis.subjects.checks.checks import checks
+from analysis.subjects.ladder.free_energy import free_energy
+from analysis.subjects.ladder.simulated import simulated
 
 SPRINGS, GROUND, KEPT = 40, 1.3, 0.8
 """U - GROUND is Gamma(SPRINGS/2) times T; springs keep the share KEPT of their length from draw to draw."""
@@ -103,7 +104,7 @@ def test_what_does_not_belong_together_fails(tmp_path: Path, made: dict[str, Any
 
 
 def test_energies_and_heat_capacities_of_visits(run: Run) -> None:
-    data = run.thermodynamics()
+    data = thermodynamics(run)
     assert np.abs(z_of(data["energy"].values, GROUND + SPRINGS / 2 * LADDER)).max() < 3.5
     assert np.abs(z_of(data["heat_capacity"].values, np.full(LADDER.size, SPRINGS / 2))).max() < 3.5
     assert (data["energy"].values[:, 1] < 0.1 * SPRINGS / 2 * LADDER).all(), "errors worth having"
@@ -116,7 +117,7 @@ def test_errors_of_visits_are_those_that_repetitions_show(tmp_path: Path) -> Non
     scores = []
     for seed in range(12):
         made = spring_walkers(seed + 10, walkers=2, draws=600)
-        data = open_run(write_store(tmp_path / f"{seed}.zarr", **made)).thermodynamics()
+        data = thermodynamics(open_run(write_store(tmp_path / f"{seed}.zarr", **made)))
         scores.append(z_of(data["energy"].values, GROUND + SPRINGS / 2 * LADDER))
     assert sum(map(len, scores)) > 20
     assert 0.7 < np.sqrt(np.mean(np.square(np.concatenate(scores)))) < 1.4
@@ -139,7 +140,7 @@ def test_a_lost_walker_counts_no_more(tmp_path: Path, made: dict[str, Any]) -> N
     data = simulated(run)
     assert np.abs(z_of(data["visits"].values, SHARE)).max() < 3.5
     assert np.abs(data["consistency"].values).max() < 3
-    assert run.thermodynamics()["missing"].values.sum() == 700
+    assert thermodynamics(run)["missing"].values.sum() == 700
 
 
 def test_visits_are_joined_walker_after_walker() -> None:

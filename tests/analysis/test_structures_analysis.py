@@ -9,11 +9,11 @@ import pytest
 from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, write_store
 
 from analysis import open_run
-from analysis.contacts import Options
-from analysis.distance import fit_gaussian
-from analysis.report import report_of
-from analysis.structure_tables import profiles_table, residues_remarks, residues_table
-from analysis.structures import profiles, residues
+from analysis.report.contents import report_of
+from analysis.subjects.chains.measure import profiles, residues
+from analysis.subjects.chains.tables import profiles_table, residues_remarks, residues_table
+from analysis.subjects.contacts.precision import Options
+from analysis.subjects.distance.measure import fit_gaussian
 from protmpi.errors import StoreError
 
 DISTANCE = np.arange(2.5, 42.0)
@@ -103,9 +103,9 @@ def test_tables_and_report(run) -> None:
     assert residues_table(found, 1).row_count == 21
     assert residues_remarks(found)[1].startswith("Recovery of all sites: 0.6")
     assert profiles_table(profiles(run)).row_count == 4
-    subjects = {subject.name: subject for subject in report_of(run, "made", Options()).subjects}
-    assert {"profiles", "residues"} <= subjects.keys()
-    assert len(subjects["profiles"].figures["profiles"][0].axes) >= 6
+    parts = {part.name: part for part in report_of(run, "made", Options()).parts}
+    assert {"profiles", "residues"} <= parts.keys()
+    assert len(parts["profiles"].figures["profiles"][0].axes) >= 6
 
 
 def test_another_task_is_one_line(tmp_path: Path) -> None:

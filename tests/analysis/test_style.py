@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis.figures.style import STYLE, temperature_axis
+from analysis.show.style import STYLE, temperature_axis
 
 
 @pytest.mark.parametrize(

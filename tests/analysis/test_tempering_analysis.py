@@ -12,10 +12,10 @@ from matplotlib.image import imread
 from synthetic import BURN_IN_DRAWS, EXCHANGE, RECORD_EVERY, exchange_slots, write_store
 from test_analysis_cli import refuse_constant, run_program
 
-from analysis import open_run
-from analysis.run import Run
-from analysis.significance import SIGNIFICANT
-from analysis.tempering import flow, last_end, round_trip_rate, round_trips, tempering, transitions
+from analysis import open_run, thermodynamics
+from analysis.reading.run import Run
+from analysis.statistics.significance import SIGNIFICANT
+from analysis.subjects.ladder.tempering import flow, last_end, round_trip_rate, round_trips, tempering, transitions
 from protmpi.errors import ProtmpiError
 
 MODES = 40
@@ -224,6 +224,6 @@ def test_errors_of_exchanged_walkers_know_what_each_keeps(tmp_path: Path) -> Non
     samples = {}
     for kind in ("exchange", "none"):
         path = write_store(tmp_path / f"{kind}.zarr", LADDER[:3], energy, slot=slot, tempering={"kind": kind})
-        samples[kind] = open_run(path).thermodynamics()["effective_samples"].values
+        samples[kind] = thermodynamics(open_run(path))["effective_samples"].values
     assert (samples["exchange"] < 60).all()
     assert (samples["none"] > 200).all(), "their series alone do not tell"

@@ -10,8 +10,8 @@ import pytest
 import xarray
 from synthetic import BURN_IN_DRAWS, DRAWS_PER_SNAPSHOT, LADDER, RECORD_EVERY, ar1, write_store
 
-from analysis import open_run
-from analysis.thermodynamics import heat_capacity, heat_capacity_derivative, maximum, t_star
+from analysis import open_run, thermodynamics
+from analysis.subjects.thermodynamics.measure import heat_capacity, heat_capacity_derivative, maximum, t_star
 
 MODES = 80
 """Harmonic modes: U - U0 is Gamma(MODES/2) times T, so <U> = U0 + MODES T/2 and C = MODES/2."""
@@ -39,7 +39,7 @@ def harmonic_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_harmonic_energies(harmonic_store: Path) -> None:
-    data = open_run(harmonic_store).thermodynamics()
+    data = thermodynamics(open_run(harmonic_store))
     truth = {
         "energy": 1.3 + MODES * LADDER / 2,
         "train_error": 0.53 + MODES * LADDER / 20,
@@ -182,7 +182,7 @@ def peaked_energies(peak: float, seed: int, draws: int = 2_000, replicas: int = 
 
 
 def t_star_of(path: Path, energy: np.ndarray) -> xarray.Dataset:
-    return open_run(write_store(path, UNEVEN, energy.reshape(-1, energy.shape[-1]))).thermodynamics()
+    return thermodynamics(open_run(write_store(path, UNEVEN, energy.reshape(-1, energy.shape[-1]))))
 
 
 def test_t_star_through_a_store(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def exchanging(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarr
 
 def test_observables_follow_the_temperature_not_the_walker(exchanging: tuple[Path, np.ndarray]) -> None:
     run = open_run(exchanging[0])
-    data = run.thermodynamics()
+    data = thermodynamics(run)
     np.testing.assert_allclose(data["energy"].values[:, 0], [1, 2, 3, 4], atol=0.01)
     np.testing.assert_allclose(data["test_energy"].values[:, 0], [10, 20, 30, 40], atol=0.1)
     by_walker = run.store.read("energy").reshape(2, 4, -1).mean(axis=(0, 2))
@@ -233,7 +233,7 @@ def test_observables_follow_the_temperature_not_the_walker(exchanging: tuple[Pat
 
 def test_norm_drift_is_that_of_a_walker_at_the_temperature_it_had(exchanging: tuple[Path, np.ndarray]) -> None:
     path, slot = exchanging
-    drift = open_run(path).thermodynamics()["norm2_drift"].values
+    drift = thermodynamics(open_run(path))["norm2_drift"].values
     expected = [max(1e-3 * w for w in range(8) if slot[w, 40] == k) for k in range(4)]
     np.testing.assert_allclose(drift, expected)
 
@@ -241,14 +241,14 @@ def test_norm_drift_is_that_of_a_walker_at_the_temperature_it_had(exchanging: tu
 def test_burn_in_does_not_count(tmp_path: Path) -> None:
     energy = 1.0 + 0.01 * np.random.default_rng(27).normal(size=(1, 100))
     energy[:, :BURN_IN_DRAWS] += 50.0
-    data = open_run(write_store(tmp_path / "run.zarr", LADDER[:1], energy)).thermodynamics()
+    data = thermodynamics(open_run(write_store(tmp_path / "run.zarr", LADDER[:1], energy)))
     assert data["energy"].values[0, 0] == pytest.approx(1.0, abs=0.01)
     assert data["equilibrium_step"].values[0] == RECORD_EVERY * (BURN_IN_DRAWS + 1 + data["discarded"].values[0])
 
 
 def test_an_observable_of_another_task_has_its_own_name(harmonic_store: Path, tmp_path: Path) -> None:
     energy = np.random.default_rng(28).normal(size=(2, 50))
-    data = open_run(write_store(tmp_path / "run.zarr", LADDER[:2], energy, cost=energy / 2)).thermodynamics()
+    data = thermodynamics(open_run(write_store(tmp_path / "run.zarr", LADDER[:2], energy, cost=energy / 2)))
     np.testing.assert_allclose(data["cost"].values, data["energy"].values / 2)
     assert "seconds" not in data
     assert "slot" not in data

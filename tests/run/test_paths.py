@@ -10,7 +10,7 @@ import typer
 from problems import TINY
 
 import analysis.cli
-import analysis.contact_commands
+import analysis.commands.contacts
 import protmpi.cli
 import protmpi.data.commands
 import protmpi.probes.commands
@@ -142,7 +142,7 @@ def test_what_cannot_be_expanded_is_refused_in_one_line(
 
 
 def test_no_command_is_left_out() -> None:
-    modules = (analysis.cli, analysis.contact_commands, protmpi.cli, protmpi.data.commands, protmpi.probes.commands)
+    modules = (analysis.cli, analysis.commands.contacts, protmpi.cli, protmpi.data.commands, protmpi.probes.commands)
     apps = [value for module in modules for value in vars(module).values() if isinstance(value, typer.Typer)]
     assert len(apps) >= 5
     assert all(type(app) is Commands for app in apps)

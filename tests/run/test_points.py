@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from commands import Command, digest
 
-from analysis import open_run
-from analysis.report import labels_of, report_of, write_report
-from analysis.training import read_training
+from analysis import distance, open_run
+from analysis.report.contents import labels_of, report_of
+from analysis.report.writing import write_report
+from analysis.subjects.training.measure import read_training
 from protmpi import tasks, weights
 from protmpi.config import load
 from protmpi.plan import Plan
@@ -100,10 +101,10 @@ def test_two_ranks_draw_what_one_does_and_the_report_has_the_width(
     assert store.read("pair_attention").shape == (4, 10, 20 * 3 * 2)
     assert store.variables["energy"].unit == store.variables["slot_temperature"].unit == "L1"
     run = open_run(tmp_path / "whole.zarr")
-    data = run.distance()
+    data = distance(run)
     assert data["width"].dims == ("temperature", "statistic")
     assert data["target_width"].item() == pytest.approx(200)
-    write_report([report_of(run, *labels_of([run]), options=None)], tmp_path / "report")  # type: ignore[arg-type]
+    write_report([report_of(run, *labels_of([run]))], tmp_path / "report")
     assert "Attention and distance" in (tmp_path / "report" / "index.html").read_text()
     assert (tmp_path / "report" / "distance.png").exists()
     assert (tmp_path / "report" / "distance.csv").exists()

@@ -103,9 +103,10 @@ def test_in_pieces_and_on_more_ranks_is_the_run_in_one(
 def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path) -> None:
     config = write(tmp_path)
     digest(protmpi, config, tmp_path / "store.zarr", "--set", "run.steps=2000")
-    from analysis import open_run, tables
+    from analysis import open_run, thermodynamics
+    from analysis.subjects.thermodynamics import tables
 
-    numbers = tables.to_json(open_run(tmp_path / "store.zarr").thermodynamics())
+    numbers = tables.to_json(thermodynamics(open_run(tmp_path / "store.zarr")))
     for name in ("energy", "cost", "norm2", "train_error"):
         assert len(numbers[name]["mean"]) == len(numbers[name]["sem"]) == 2
     np.testing.assert_allclose(

@@ -1,0 +1,1 @@
+"""The commands of `protmpi-analysis`, one file for each group."""

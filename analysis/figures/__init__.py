@@ -1,1 +1,0 @@
-"""What is drawn, a module for each subject; `style` is what all figures share."""

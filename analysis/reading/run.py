@@ -1,0 +1,227 @@
+"""A store by temperature: the walkers write their rows, physics asks for the temperature they were at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from analysis.reading.references import REFERENCES
+from analysis.statistics.chains import (
+    FEW_SAMPLES,
+    MINIMUM_DRAWS,
+    effective_samples,
+    equilibration,
+    samples_of_walkers,
+    visits,
+    whole_chains,
+)
+from analysis.statistics.equilibrium import Stretch, disequilibrium, samples_needed
+from protmpi.errors import StoreError
+from protmpi.store.reader import Store
+from protmpi.store.schema import Axis, Variable
+
+SAME_SPHERE = 1e-6
+"""Relative difference of squared norms Q up to which walkers are on one sphere."""
+
+
+def _ladder(store: Store) -> np.ndarray:
+    """Temperature of each slot (slot,) at its last committed draw; that of the start where the ladder never moves."""
+    ladder = store.read("temperature").astype(np.float64)
+    if "slot_temperature" in store:
+        slot, temperature = store.read("slot").T, store.read("slot_temperature").T
+        known = (slot >= 0) & np.isfinite(temperature)
+        ladder[slot[known]] = temperature[known]  # in the order of the draws, so that the last one stays
+    return ladder
+
+
+def _sphere(store: Store) -> float:
+    """Squared norm Q at which all walkers are held; NaN where none is. Raises StoreError where they differ.
+
+    exp(-U/T) on another sphere is another ensemble: draws of both have no common mean.
+    """
+    if "sphere_norm2" not in store:
+        return np.nan
+    norm2 = store.read("sphere_norm2").astype(np.float64)
+    low, high = int(np.argmin(norm2)), int(np.argmax(norm2))
+    if norm2[high] - norm2[low] > SAME_SPHERE * norm2[high]:
+        raise StoreError(
+            f"{store.path}: walkers on different spheres are not pooled: |w|² = {norm2[low]:.8g} (walker {low}) and "
+            f"{norm2[high]:.8g} (walker {high}); sample each sphere in a run of its own"
+        )
+    return float(norm2.mean())
+
+
+class Run:
+    """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
+
+    Where temperatures are exchanged, they move between the walkers of one replica only, so that at every
+    draw each replica has exactly one walker at each temperature. Walkers of simulated tempering jump alone: each is a
+    replica of its own, at one temperature at a time.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.store = Store(path)
+        self.temperature = _ladder(self.store)
+        """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
+        self.sphere_norm2 = _sphere(self.store)
+        """Q, the squared norm of the sphere of all walkers; NaN where the norm is free."""
+        kind = self.store.config.get("tempering", {}).get("kind")
+        self.alone, self.exchanged = kind == "simulated", kind == "exchange"
+        """Whether each walker jumps over the temperatures alone, or swaps them with others of its replica."""
+        walkers = self.store.schema.walkers
+        self.replicas, left_over = divmod(walkers, 1 if self.alone else self.temperature.size)
+        """Independent walkers at each temperature."""
+        if left_over:
+            raise StoreError(f"{path}: {walkers} walkers do not fill whole ladders of {self.temperature.size} slots")
+
+    @property
+    def observables(self) -> dict[str, Variable]:
+        """The observables of the task: every recorded real number that belongs to the physics."""
+        return {
+            name: variable
+            for name, variable in self.store.variables.items()
+            if variable.physics
+            and not variable.shape
+            and np.dtype(variable.dtype).kind == "f"
+            and name != "slot_temperature"  # set, not observed
+        }
+
+    @property
+    def burn_in(self) -> int:
+        """Steps before anything is measured."""
+        return self.store.burn_in
+
+    @property
+    def unfinished(self) -> bool:
+        return bool(self.store.status()["state"] == "unfinished")
+
+    def steps(self, axis: Axis) -> np.ndarray:
+        """Steps done at each committed draw or snapshot (row,)."""
+        if axis == "draw":
+            return self.store.read("step")[: self.store.draws]
+        return self.store.read("snapshot_step")[: self.store.snapshots]
+
+    @cached_property
+    def walker_at(self) -> np.ndarray:
+        """Which walker was at which temperature (replica, slot, draw); -1 where none was."""
+        walker = np.arange(self.store.schema.walkers).reshape(self.replicas, -1, 1)
+        slot = self.store.read("slot").reshape(*walker.shape[:2], self.store.draws)
+        # one slot too many: a missing row (slot -1) lands in the last one, which is then cut off
+        found = np.full((self.replicas, self.temperature.size + 1, slot.shape[-1]), -1)
+        np.put_along_axis(found, slot, np.broadcast_to(walker, slot.shape), axis=1)
+        found = found[:, :-1]
+        if np.any(np.sum(found >= 0, axis=1) < np.sum(slot >= 0, axis=1)):
+            raise StoreError(f"{self.store.path}: two walkers of one replica are at the same temperature")
+        return found
+
+    def walkers(self, axis: Axis) -> np.ndarray:
+        """Which walker was at which temperature at each draw or snapshot (replica, slot, row); -1 where none was."""
+        if axis == "draw":
+            return self.walker_at
+        return self.walker_at[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
+
+    def arrange(self, rows: np.ndarray, axis: Axis) -> np.ndarray:
+        """Turn float rows (walker, row, ...) into (replica, slot, row, ...); NaN where no walker was in the slot."""
+        walker = self.walkers(axis)
+        arranged = rows[walker, np.arange(rows.shape[1])]
+        arranged[walker < 0] = np.nan
+        return arranged
+
+    def by_temperature(self, name: str) -> np.ndarray:
+        """Committed rows of a float variable by temperature (replica, slot, row, ...), burn-in included."""
+        rows = self.store.read(name)
+        return self.arrange(rows, self.store.variables[name].axis)
+
+    def chains(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (replica, row) of one temperature as chains (chain, row) without a missing one."""
+        return visits(rows) if self.alone else whole_chains(rows)
+
+    def series(self, rows: np.ndarray) -> list[np.ndarray]:
+        """The same rows as a series (row,) of each walker, or of each ladder: what must agree in equilibrium."""
+        if not self.alone:
+            return list(whole_chains(rows))
+        return [one[np.isfinite(one)] for one in rows if np.isfinite(one).any()]
+
+    def walkers_of(self, rows: np.ndarray, slot: int, first: int, axis: Axis) -> np.ndarray | None:
+        """Who made each draw of `chains(rows)`, the rows (replica, row) of a slot from row `first` on.
+
+        None where each chain has a walker of its own.
+        """
+        if not (self.alone or self.exchanged):
+            return None
+        number = np.where(np.isfinite(rows), np.arange(rows.size, dtype=float).reshape(rows.shape), np.nan)
+        return np.asarray(self.walkers(axis)[:, slot, first:].ravel()[self.chains(number).astype(int)])
+
+    def most_samples(self, rows: np.ndarray, slot: int, first: int, axis: Axis = "draw") -> float:
+        """As how many independent draws the rows (replica, row) of a slot from row `first` on may count.
+
+        Infinity where only their autocorrelation tells; with exchange see `chains.samples_of_walkers`.
+        """
+        found = samples_of_walkers(rows, self.walkers(axis)[:, slot, first:]) if self.exchanged else np.nan
+        return float(np.nan_to_num(found, nan=np.inf))
+
+    def references(self, observable: str) -> dict[str, np.ndarray]:
+        """Values of an observable for the reference weights that the store knows: label -> (reference,)."""
+        # absent for another task, or where no such weights were trained
+        names = {label: f"{prefix}_{observable}" for label, prefix in REFERENCES.items()}
+        return {label: self.store.read(name) for label, name in names.items() if name in self.store}
+
+    def require_measured(self) -> None:
+        """Raise StoreError unless enough draws are committed after the burn-in to speak of an error bar."""
+        first = self.store.first_measured["draw"]
+        measured = max(0, self.store.draws - first)
+        if measured < MINIMUM_DRAWS:
+            raise StoreError(
+                f"{self.store.path}: {self.store.draws} committed draws, {measured} of them after the burn-in of "
+                f"{self.burn_in} steps; the analysis needs {MINIMUM_DRAWS}: let the run reach step "
+                f"{(first + MINIMUM_DRAWS) * self.store.schema.record_every} "
+                f"(run.steps is {self.store.schema.steps})"
+            )
+
+    @cached_property
+    def stretches(self) -> list[Stretch]:
+        """For each temperature the energies that count: after the burn-in, after equilibration, whole chains only.
+
+        Walkers that jump alone have come to equilibrium as a whole, or not, whatever temperature they are at.
+        """
+        self.require_measured()
+        first = self.store.first_measured["draw"]
+        steps = self.steps("draw")
+        of_walkers = equilibration(whole_chains(self.store.read("energy")[:, first:])) if self.alone else 0
+        present = np.sum(self.walker_at[:, :, first:] >= 0, axis=(0, 2))
+        rows, found = self.by_temperature("energy")[:, :, first:], []
+        for slot in range(self.temperature.size):
+            measured = rows[:, slot]
+            whole = self.chains(measured)
+            discarded = of_walkers if self.alone else equilibration(whole)
+            kept = measured[:, discarded:]
+            energies = self.chains(kept)
+            most = self.most_samples(kept, slot, first + discarded)
+            samples = float(np.minimum(effective_samples(energies), most))
+            series = self.series(kept)
+            needed = FEW_SAMPLES if self.alone else samples_needed(len(series))
+            found.append(
+                Stretch(
+                    energies,
+                    self.walkers_of(kept, slot, first + discarded, "draw"),
+                    samples,
+                    needed,
+                    missing=int(present[slot]) - whole.size,
+                    discarded=discarded,
+                    step=int(steps[first + discarded]),
+                    reason=disequilibrium(series, samples, needed),
+                )
+            )
+        return found
+
+
+def different_spheres(runs: Sequence[tuple[str, Run]]) -> list[str]:
+    """A line when some of the runs, each with a name, are held at different squared norms Q, or some free."""
+    norms = np.array([run.sphere_norm2 for _, run in runs])
+    if np.allclose(norms, norms[0], rtol=SAME_SPHERE, atol=0.0, equal_nan=True):
+        return []
+    of_each = [f"{name} {'free' if np.isnan(run.sphere_norm2) else f'{run.sphere_norm2:.8g}'}" for name, run in runs]
+    return [f"Different ensembles, |w|² = Q is not the same: {', '.join(of_each)}."]

@@ -1,0 +1,1 @@
+"""The report: a loop over one table of subjects, its page and its files."""

@@ -1,0 +1,31 @@
+"""The one table of the subjects of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from analysis.reading.findings import Findings
+from analysis.reading.run import Run
+from analysis.show.part import Part
+from analysis.subjects.attention import part as attention
+from analysis.subjects.chains import part as chains
+from analysis.subjects.checks import part as checks
+from analysis.subjects.distance import part as distance
+from analysis.subjects.network import part as network
+from analysis.subjects.thermodynamics import part as thermodynamics
+from analysis.subjects.weights import part as weights
+
+
+class Subject(Protocol):
+    """What a module, or anything else, must offer to be in a report."""
+
+    def applies(self, run: Run) -> bool:
+        """Whether the store of a run has what this subject is about."""
+
+    def parts(self, findings: Findings) -> Iterable[Part]:
+        """Its parts of the report, in order."""
+
+
+SUBJECTS: tuple[Subject, ...] = (network, thermodynamics, checks, weights, attention, distance, chains)
+"""In the order of the page. Adding a subject is adding it here."""

@@ -1,0 +1,1 @@
+"""Attention maps of a run, and the contacts in them."""

@@ -1,0 +1,1 @@
+"""Networks of protein chains: perplexity, recovery and attention profiles."""

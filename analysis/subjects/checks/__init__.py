@@ -1,0 +1,1 @@
+"""Numbers of a run whose right value is known."""

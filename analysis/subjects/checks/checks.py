@@ -1,0 +1,179 @@
+"""Self-checks: numbers of a run whose right value is known, each with its error, a z-score and a verdict.
+
+    pass   no deviation, and one worth knowing would have shown
+    weak   no significant deviation, but too few effective samples for one to show
+    fail   |z| > 4; kinetic temperatures besides more than 1 % off, R-hat above 1.05
+
+All series begin where draws count (`equilibrium_step` of the thermodynamics). At a temperature that is not in
+equilibrium (`analysis.statistics.equilibrium`) a check can fail, but not pass, and has no error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.show.cells import exponent_form
+from analysis.statistics.chains import FEW_SAMPLES
+from analysis.statistics.equilibrium import R_HAT_GOOD, stands_still
+from analysis.statistics.significance import Mean, combined, drift, normal_deviate, z_of_halves
+from analysis.subjects.checks.check import SAMPLES, Check, Verdict, advice_for, in_equilibrium, severity, verdict_of
+from analysis.subjects.checks.sampler_checks import (
+    acceptance,
+    boltzmann_factor,
+    collective_temperature,
+    kinetic_temperature,
+    layer_temperature,
+    reversibility,
+)
+from analysis.subjects.thermodynamics.measure import mean_at
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analysis.reading.run import Run
+
+MOST = 0.5
+"""A heat capacity passes when a deviation of this fraction would show."""
+R_HAT_BAD = 1.05
+"""What nobody calls converged."""
+def checks(run: Run, data: xarray.Dataset) -> list[Check]:
+    """All checks that the store of a run allows, check by check, each at every temperature.
+
+    `data` is the thermodynamics of the run. Samplers without momenta have no kinetic temperature, one replica has no
+    other to agree with, and two temperatures do not tell how the heat capacity bends.
+    """
+    kinds = (
+        kinetic_temperature,
+        layer_temperature,
+        collective_temperature,
+        boltzmann_factor,
+        acceptance,
+        reversibility,
+        heat_capacity,
+        mixing,
+        sample_count,
+        starts,
+        drift_of_energy,
+    )
+    found = itertools.chain.from_iterable(kind(run, data) for kind in kinds)
+    reasons = dict(zip(run.temperature.tolist(), data["not_in_equilibrium"].values.tolist(), strict=True))
+    return [_as_sound(check, reasons[check.temperature]) for check in found]
+
+
+def _as_sound(check: Check, reason: str) -> Check:
+    """What a check says where the temperature is not in equilibrium for this reason."""
+    if not reason:
+        return check
+    if check.verdict == "pass":
+        check = check._replace(verdict="weak", advice=f"not in equilibrium: {reason}")
+    return check._replace(sem=np.nan)
+
+
+def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """C = var(U)/T² against d<U>/dT (k_B), over each interval between neighbours among three or more temperatures.
+
+    A slope AT a temperature reaches over two intervals, is one-sided at the ends of the ladder, and is off by a
+    discretisation of unknown size. Over ONE interval h = T' - T the law is exact as an integral, U(T') - U(T) =
+    ∫ C dT, and only its right side is approximate, the trapezoid h (C + C')/2. So the value is (C + C')/2 from
+    var(U)/T², expected is (U(T') - U(T))/h. The error holds those of both energies and both variances (of a variance
+    in proportion to it: where the value is too small, that of the expected one) and what the trapezoid may miss: h²
+    C''/12, C'' the larger second difference at the inner ends of the interval, and how much it would change were C
+    linear in ln T. Peaks of C narrower than the ladder stay unseen.
+    """
+    known = np.flatnonzero(np.isfinite(data["heat_capacity"].values[:, 0]))
+    if known.size < 3:
+        return
+    temperature, rows = run.temperature[known], run.by_temperature("energy")
+    capacity, energy = (
+        np.array([mean_at(run, name, rows, slot) for slot in known.tolist()]) for name in ("heat_capacity", "energy")
+    )
+    steps = np.diff(temperature)
+    sound = np.where(np.isfinite(capacity[:, 1]), capacity[:, 0], np.nan)  # the bend is that of equilibrium
+    bends = 2.0 * np.abs(np.diff(np.diff(sound) / steps)) / (steps[1:] + steps[:-1])
+    for k, step in enumerate(steps):
+        ends = slice(k, k + 2)
+        slope = float(np.diff(energy[ends, 0])[0] / step)
+        ratio = temperature[k + 1] / temperature[k]
+        logarithmic = np.diff(capacity[ends, 0])[0] * (ratio / (ratio - 1.0) - 1.0 / np.log(ratio) - 0.5)
+        curvature = np.fmax.reduce(bends[max(0, k - 1) : k + 1]) * step**2 / 12.0
+        value = float(capacity[ends, 0].mean())
+        grown = max(1.0, slope / value) if value else 1.0
+        sems = np.concatenate([grown * capacity[ends, 1] / 2.0, energy[ends, 1] / step, [curvature, logarithmic]])
+        samples = np.concatenate([capacity[ends, 2], energy[ends, 2], [np.inf, np.inf]])
+        mean = Mean(value, *combined(sems, samples))
+        z, upper = mean.z(slope), exponent_form(temperature[k + 1])
+        verdict = verdict_of(z, mean.resolution() <= MOST * abs(slope))
+        much = "little (stuck, or too short)" if value < slope else "much (not in equilibrium)"
+        advice = advice_for(
+            verdict,
+            f"var(U)/T² is {value / slope:.2g} d<U>/dT from T = {exponent_form(temperature[k])} to {upper}: "
+            f"U fluctuates too {much}, or the ladder is too coarse",
+        )
+        yield Check("heat capacity", float(temperature[k]), f"to {upper}", value, slope, mean.sem, z, verdict, advice)
+
+
+def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Split R-hat of U; its z says whether the halves of the chains differ by more than their own errors allow.
+
+    With n independent draws in each half R-hat is 1 + O(1/n) by chance, so that short healthy runs exceed any
+    threshold: they are weak. R-hat above 1.05 fails where z is significant. A chain that never moves fails.
+    """
+    columns = zip(data["r_hat"].values.tolist(), data["effective_samples"].values.tolist(), strict=True)
+    for (temperature, energy), (value, samples) in zip(in_equilibrium(run, data, "energy"), columns, strict=True):
+        chains = run.chains(energy)
+        still = any(stands_still(chain) for chain in chains)
+        z = normal_deviate(0.0) if still else z_of_halves(list(chains))
+        verdict = verdict_of(z, value < R_HAT_GOOD and samples >= FEW_SAMPLES, still or value > R_HAT_BAD)
+        where = f"at T = {exponent_form(temperature)}"
+        remedy = f"a walker stands still {where}" if still else f"walkers are stuck at different U {where}"
+        advice = advice_for(verdict, remedy, f"R-hat below {R_HAT_GOOD}, {FEW_SAMPLES} effective samples: a longer run")
+        yield Check("split R-hat of U", temperature, "", value, 1.0, np.nan, z, verdict, advice)
+
+
+def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Effective samples of U: with fewer than needed nothing is wrong, but there is no error."""
+    for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
+        verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
+        advice = advice_for(verdict, "")
+        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, verdict, advice)
+
+
+def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Difference of <U> between two replicas, each with the error of its own chain; the worst pair of each temperature.
+
+    Replica r starts from entry r of `sampler.start`, cyclically; replicas with the same start are numbered.
+    """
+    start = run.store.config["sampler"].get("start", "replica")
+    names = [start] if isinstance(start, str) else start
+    of_replica = [names[replica % len(names)] for replica in range(run.replicas)]
+    labels = [f"{name} {r + 1}" if of_replica.count(name) > 1 else name for r, name in enumerate(of_replica)]
+    for temperature, energy in in_equilibrium(run, data, "energy"):
+        means = [(label, Mean.of(run.chains(chain[np.newaxis]))) for label, chain in zip(labels, energy, strict=True)]
+        pairs = {f"{a} vs {b}": (x, y) for (a, x), (b, y) in itertools.combinations(means, 2)}
+        differences = {name: (x.minus(y), min(x.samples, y.samples)) for name, (x, y) in pairs.items()}
+        yield from _worst_difference("difference of starts", temperature, differences, "run longer")
+
+
+def drift_of_energy(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Last third of the draws minus the first, in <U>; the worst replica of each temperature."""
+    for temperature, energy in in_equilibrium(run, data, "energy"):
+        drifts = {f"replica {r + 1}": drift(run.chains(chain[np.newaxis])[0]) for r, chain in enumerate(energy)}
+        differences = {name: (mean, mean.samples) for name, mean in drifts.items()}
+        yield from _worst_difference("drift of U", temperature, differences, "raise sampler.adapt_until and run.steps")
+
+
+def _worst_difference(
+    name: str, temperature: float, differences: dict[str, tuple[Mean, float]], remedy: str
+) -> Iterator[Check]:
+    """The worst of some differences of <U> that must be 0, each with the effective samples of its worse side."""
+    found = []
+    for detail, (mean, samples) in differences.items():
+        z = mean.z(0.0, len(differences))
+        verdict = verdict_of(z, samples >= FEW_SAMPLES)
+        what = f"{name}: {mean.value:+.2g} in {detail} at T = {exponent_form(temperature)}: {remedy}"
+        found.append(Check(name, temperature, detail, mean.value, 0.0, mean.sem, z, verdict, advice_for(verdict, what)))
+    yield from sorted(found, key=severity)[-1:]

@@ -1,0 +1,36 @@
+"""Self-checks in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from analysis.reading.findings import Findings
+from analysis.reading.run import Run
+from analysis.show.part import Part
+from analysis.subjects.checks import tables
+from analysis.subjects.checks.check import VERDICTS, Check
+from analysis.subjects.checks.checks import checks
+from analysis.subjects.thermodynamics.part import measured as thermodynamics
+
+
+def applies(run: Run) -> bool:
+    return True
+
+
+def measured(findings: Findings) -> list[Check]:
+    return checks(findings.run, findings.of(thermodynamics))
+
+
+def parts(findings: Findings) -> Iterator[Part]:
+    found = findings.of(measured)
+    worst = max((check.verdict for check in found), key=VERDICTS.index, default="pass")
+    count = sum(check.verdict == worst for check in found)
+    yield Part(
+        "checks",
+        "Self-checks",
+        tables=[("Numbers whose right value is known.", tables.checks_table(found))],
+        remarks=tables.checks_remarks(found),
+        files={"checks.csv": partial(tables.write_checks_csv, found)},
+        facts=[("self-checks", f"{worst}: {count} of {len(found)}")],
+    )

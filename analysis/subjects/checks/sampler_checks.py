@@ -1,0 +1,159 @@
+"""Self-checks of the sampler: kinetic temperatures of pseudo-Langevin, Metropolis tests of trajectories."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from analysis.show.cells import exponent_form
+from analysis.statistics.significance import Mean
+from analysis.subjects.checks.check import Check, Verdict, advice_for, in_equilibrium, severity, verdict_of
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analysis.reading.run import Run
+
+TOLERANCE = 0.01
+"""Deviation of a kinetic temperature that is left alone: it moves <U> by no more than 1 % of T does."""
+MOST = 0.5
+"""The layers pass when `TOLERANCE` would show in those that hold this fraction of the parameters."""
+COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
+"""Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
+shifts <U> by a per cent (docs/validation/mini-batch-noise.md)."""
+FACTOR_SEEN = 0.3
+"""Deviation of <exp(-ΔH/T)> that must show: wrong energies or forces change it by more than one."""
+ACCEPTANCE_GOOD, ACCEPTANCE_BAD = 0.4, 0.1
+"""What moves a walker nearly as fast as the best, and what hardly moves it."""
+REVERSIBLE = 0.99
+
+
+def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Mean of p²/M / ((P - 1) T): exactly 1, because momenta tangent to the sphere have P - 1 free directions."""
+    if "kinetic_ratio" not in run.observables:
+        return
+    for temperature, ratio in in_equilibrium(run, data, "kinetic_ratio"):
+        mean = Mean.of(run.chains(ratio))
+        yield _kinetic_check(run, "kinetic temperature", temperature, "", mean, mean.resolution() <= TOLERANCE)
+
+
+def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """The same for each array of the network, also exactly 1; at each temperature the worst of them.
+
+    A draw of n parameters tells their kinetic temperature to sqrt(2/n), so that 1 % never shows in a bias of a few
+    dozen: the check passes when it would show in the arrays that hold half of the parameters.
+    """
+    if "kinetic_ratio_layer" not in run.store.variables:
+        return
+    sizes = {entry["name"]: math.prod(entry["shape"]) for entry in run.store.attributes["parameter_layout"]}
+    for temperature, ratio in in_equilibrium(run, data, "kinetic_ratio_layer"):
+        layers = zip(sizes, np.moveaxis(ratio, -1, 0), strict=True)
+        means = {name: Mean.of(run.chains(layer)) for name, layer in layers}
+        sharp = [name for name, mean in means.items() if mean.resolution(len(sizes)) <= TOLERANCE]
+        shows = sum(sizes[name] for name in sharp) >= MOST * sum(sizes.values())
+        found = (
+            _kinetic_check(run, "kinetic temperature by layer", temperature, name, mean, shows, len(sizes))
+            for name, mean in means.items()
+        )
+        yield max(found, key=severity)
+
+
+def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """T_kin/T where mini-batch noise is strongest, which no other kinetic temperature can show.
+
+    Mini-batch noise is correlated between parameters, the white noise that completes it is not: a trace over parameters
+    stays at T while collective directions are hotter (`protmpi.sampling.kernels.noise.collective_excess`). It is known
+    without an error worth showing, so there is no z: the verdict is by size alone.
+    """
+    if not {"rho", "collective_excess"} <= run.observables.keys():
+        return
+    excesses = in_equilibrium(run, data, "collective_excess")
+    for (temperature, rows), (_, rho) in zip(excesses, in_equilibrium(run, data, "rho"), strict=True):
+        excess = float(np.nanmean(rows))
+        verdict: Verdict = "pass" if excess <= COLLECTIVE_GOOD else "weak" if excess <= COLLECTIVE_BAD else "fail"
+        enough = np.nanmean(rho) * COLLECTIVE_GOOD / max(excess, COLLECTIVE_GOOD)
+        where = f"directions of correlated mini-batch noise are {100 * excess:.0f} % too hot at T"
+        advice = (
+            f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} would do, or rho = "auto"'
+        )
+        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, verdict,
+                    "" if verdict == "pass" else advice)  # fmt: skip
+
+
+def _kinetic_check(
+    run: Run, name: str, temperature: float, layer: str, mean: Mean, shows: bool, tries: int = 1
+) -> Check:
+    excess, z = mean.value - 1.0, mean.z(1.0, tries)
+    verdict = verdict_of(z, shows, abs(excess) > TOLERANCE)
+    remedy = _smaller_rho(run, excess) if excess > 0 else "is s² out of date? take a smaller sampler.max_adj_step"
+    advice = advice_for(
+        verdict,
+        f"kinetic temperature{' of ' + layer if layer else ''} {100 * abs(excess):.1f} % "
+        f"{'above' if excess > 0 else 'below'} T at T = {exponent_form(temperature)}: {remedy}",
+    )
+    return Check(name, temperature, layer, mean.value, 1.0, mean.sem, z, verdict, advice)
+
+
+def _smaller_rho(run: Run, excess: float) -> str:
+    """The excess comes from the length of the step and grows in proportion to rho."""
+    rho = run.store.config["sampler"].get("rho")
+    if not isinstance(rho, float):
+        return "take a smaller sampler.rho"
+    enough = rho * TOLERANCE / excess
+    digit = 10.0 ** math.floor(math.log10(enough))
+    return f"take sampler.rho = {exponent_form(math.floor(enough / digit) * digit)}"
+
+
+def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """<exp(-ΔH/T)> over trajectories, over the fraction of reversible ones: exactly 1, whatever the time step.
+
+    On the set of reversible trajectories the map, followed by p -> -p, is its own inverse and conserves volume. A wrong
+    Hamiltonian, a force that is not its gradient or energies of too few digits move it by as much as themselves.
+    """
+    if "boltzmann_factor" not in run.observables:
+        return
+    series = (in_equilibrium(run, data, name) for name in ("boltzmann_factor", "reversible"))
+    for (temperature, factor), (_, reversible) in zip(*series, strict=True):
+        mean = Mean.of(run.chains(1.0 + factor - reversible))
+        z = mean.z(1.0)
+        verdict = verdict_of(z, mean.resolution() <= FACTOR_SEEN)
+        advice = advice_for(
+            verdict,
+            f"<exp(-ΔH/T)> is {mean.value:.3g} at T = {exponent_form(temperature)}: energies and forces do not belong "
+            "together, or float32 is too coarse for this T",
+        )
+        yield Check("<exp(-ΔH/T)>", temperature, "", mean.value, 1.0, mean.sem, z, verdict, advice)
+
+
+def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Mean acceptance of trajectories, beside the one that the time step was tuned for; the worst walker.
+
+    It has no z: the law is exact at any acceptance, but few accepted trajectories move a walker little.
+    """
+    if "boltzmann_factor" not in run.observables:
+        return
+    wanted = float(run.store.config["sampler"]["acceptance"])
+    for temperature, accepted in in_equilibrium(run, data, "acceptance"):
+        worst = float(np.nanmin(np.nanmean(accepted, axis=1)))
+        verdict: Verdict = "pass" if worst >= ACCEPTANCE_GOOD else "weak" if worst >= ACCEPTANCE_BAD else "fail"
+        where = f"a walker at T = {exponent_form(temperature)}"
+        advice = f"{where} accepts {100 * worst:.0f} % of its trajectories: take a longer sampler.adapt_until"
+        yield Check("acceptance, worst walker", temperature, "", worst, wanted, np.nan, np.nan, verdict,
+                    "" if verdict == "pass" else advice)  # fmt: skip
+
+
+def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+    """Fraction of trajectories that stay on the sphere, so that they can be reversed. The others left its reach and are
+    rejected, which costs time but no law."""
+    if "boltzmann_factor" not in run.observables:
+        return
+    for temperature, reversible in in_equilibrium(run, data, "reversible"):
+        share = float(np.nanmean(reversible))
+        verdict: Verdict = "pass" if share >= REVERSIBLE else "weak"
+        lost = f"{100 * (1 - share):.1f} % of the trajectories leave the reach of the sphere"
+        advice = f"{lost}: take a longer sampler.adapt_until"
+        yield Check("reversible trajectories", temperature, "", share, 1.0, np.nan, np.nan, verdict,
+                    "" if verdict == "pass" else advice)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Walkers that move in temperature, and free energies along the ladder."""

@@ -1,0 +1,115 @@
+"""Two runs of one problem: are all observables equal at every temperature that both have?
+
+Differences have the errors within the chains of both runs and, like those of the self-checks, a z-score that knows how
+uncertain errors are and how many numbers were looked at. Where a run is not in equilibrium nothing is told.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from analysis.reading.run import different_spheres
+from analysis.show.cells import exponent_form, number_or_dash, plus_minus, table_of
+from analysis.statistics.chains import Estimate
+from analysis.statistics.significance import SIGNIFICANT, Mean
+from analysis.subjects.thermodynamics.measure import mean_at, thermodynamics
+from protmpi.errors import StoreError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from analysis.reading.run import Run
+
+OF_THE_WAY = {"overlap", "distance", "rho", "collective_excess", "time_step", "acceptance"}
+"""How a sampler moves and how far it is from its start, which equal laws leave free."""
+
+Verdict = Literal["equal", "weak", "differ"]
+
+
+class Difference(NamedTuple):
+    """An observable of two runs at one temperature."""
+
+    temperature: float
+    name: str
+    first: Estimate
+    second: Estimate
+    samples: tuple[float, float]
+    """Effective samples in both runs."""
+    z: float
+    verdict: Verdict
+    """weak: cannot be told, in one of the runs it has no error."""
+
+
+def compare(first: Run, second: Run) -> list[Difference]:
+    """Every observable of both runs and the heat capacity, at every temperature of both.
+
+    Raises StoreError when they have no temperature in common, or too few measured draws.
+    """
+    slots = [
+        (k, int(np.argmin(np.abs(second.temperature - t))))
+        for k, t in enumerate(first.temperature)
+        if np.isclose(second.temperature, t, rtol=1e-6).any()
+    ]
+    if not slots:
+        raise StoreError(f"{first.store.path} and {second.store.path}: no temperature in common")
+    names = [name for name in first.observables if name in second.observables and name not in OF_THE_WAY]
+    if any("sphere_norm2" in run.store for run in (first, second)):
+        names = [name for name in names if name != "norm2"]  # held, not observed
+    tables = thermodynamics(first), thermodynamics(second)
+    found = []
+    for name in [*names, "heat_capacity"]:
+        shown = [table[name].values for table in tables]
+        rows = [run.by_temperature("energy" if name == "heat_capacity" else name) for run in (first, second)]
+        for k, other in slots:
+            means = mean_at(first, name, rows[0], k), mean_at(second, name, rows[1], other)
+            found.append((float(first.temperature[k]), name, Estimate(*shown[0][k]), Estimate(*shown[1][other]), means))
+    tries = sum(bool(np.isfinite([a.sem, b.sem]).all()) for _, _, a, b, _ in found)
+    return [_difference(*one, tries) for one in sorted(found, key=lambda one: one[0])]
+
+
+def _difference(
+    temperature: float, name: str, first: Estimate, second: Estimate, means: tuple[Mean, Mean], tries: int
+) -> Difference:
+    known = bool(np.isfinite([first.sem, second.sem]).all())
+    z = means[0].minus(means[1]).z(0.0, tries) if known else np.nan
+    verdict: Verdict = "differ" if abs(z) > SIGNIFICANT else "equal" if np.isfinite(z) else "weak"
+    return Difference(temperature, name, first, second, (means[0].samples, means[1].samples), z, verdict)
+
+
+def comparison_table(differences: list[Difference]) -> Table:
+    """One row for each observable and temperature."""
+
+    def fraction(d: Difference) -> str:
+        return f"{100 * (d.first.mean / d.second.mean - 1):+.2f} %" if d.second.mean else "-"
+
+    return table_of([
+        ("T", [exponent_form(d.temperature) for d in differences]),
+        ("observable", [d.name for d in differences]),
+        ("first ±", [plus_minus(*d.first) for d in differences]),
+        ("second ±", [plus_minus(*d.second) for d in differences]),
+        ("difference", [fraction(d) for d in differences]),
+        ("z", [f"{d.z:.1f}" if np.isfinite(d.z) else "-" for d in differences]),
+        ("ESS", [", ".join(number_or_dash(samples, ".0f") for samples in d.samples) for d in differences]),
+        ("verdict", [d.verdict for d in differences]),
+    ])  # fmt: skip
+
+
+def comparison_remarks(first: Run, second: Run, differences: list[Difference]) -> list[str]:
+    """The verdict on all of them, where it cannot be told, and whether the ensembles are different ones."""
+    lines = [_verdict(differences)]
+    unknown = list(dict.fromkeys(exponent_form(d.temperature) for d in differences if d.verdict == "weak"))
+    if unknown:
+        lines.append(f"weak: no ± in one of the runs, not in equilibrium or too short: T = {', '.join(unknown)}.")
+    return lines + different_spheres([("first", first), ("second", second)])
+
+
+def _verdict(differences: list[Difference]) -> str:
+    differ = [f"{d.name} at T = {exponent_form(d.temperature)}" for d in differences if d.verdict == "differ"]
+    told = sum(d.verdict != "weak" for d in differences)
+    if differ:
+        return f"DIFFER: {', '.join(differ)}."
+    if not told:
+        return "Nothing can be told: no number has an error in both runs."
+    return f"No significant difference in {told} numbers."
