@@ -103,7 +103,7 @@ kspin: setup
 	for t in $(LADDER); do \
 	  echo --set sampler.temperatures=[$$t] --set sampler.start=$(KSPIN)/store.zarr --store $(KSPIN)/hmc-$$t.zarr; \
 	done | xargs -P 2 -L 1 .venv/bin/protmpi run configs/kspin-hmc.toml $(GOES_ON)
-	.venv/bin/python bench/continued.py $(KSPIN)/store.zarr $(LADDER:%=$(KSPIN)/hmc-%.zarr)
+	.venv/bin/python validation/continued.py $(KSPIN)/store.zarr $(LADDER:%=$(KSPIN)/hmc-%.zarr)
 
 # Below T = 5e-3 the pooling network stays on a plateau of U when it starts from fresh weights (docs/validation/hybrid-monte-carlo.md).
 YARDSTICK = runs/yardstick
@@ -111,7 +111,7 @@ HOT       = --set sampler.temperatures=[5e-3,7e-3,1e-2]
 SMALL     = --set sampler.rho=1e-5 --set sampler.rho_first=5e-5 --set sampler.max_extractions=200
 beside    = { .venv/bin/protmpi run configs/yardstick.toml --set model.name=$(1) $(2) --store $(YARDSTICK)/$(1).zarr & \
   .venv/bin/protmpi run configs/yardstick-hmc.toml --set model.name=$(1) $(3) --store $(YARDSTICK)/$(1)-hmc.zarr && wait; } && \
-  .venv/bin/python bench/yardstick.py $(YARDSTICK)/$(1).zarr $(YARDSTICK)/$(1)-hmc.zarr
+  .venv/bin/python validation/yardstick.py $(YARDSTICK)/$(1).zarr $(YARDSTICK)/$(1)-hmc.zarr
 yardstick: setup
 	.venv/bin/protmpi data make configs/yardstick.toml
 	$(call beside,transformer-1-26)
@@ -153,13 +153,13 @@ tempering: setup
 	  --set sampler.adapt_until=6000 --set run.steps=50000
 	.venv/bin/protmpi-analysis tempering $(TEMPERING)/store.zarr --out $(TEMPERING)/report
 	.venv/bin/protmpi-analysis free-energy $(TEMPERING)/store.zarr --out $(TEMPERING)/report
-	.venv/bin/python bench/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr
+	.venv/bin/python validation/tempering.py $(TEMPERING)/store.zarr $(TEMPERING)/independent.zarr
 
 # Masked residues of made-up folds, with coordinates and without: by its CPU time some ten minutes on two quiet cores.
 
 STRUCTURES = runs/structures
 structures: setup
-	test -d $(STRUCTURES)/folds || .venv/bin/python bench/folds.py $(STRUCTURES)/folds --chains 1200
+	test -d $(STRUCTURES)/folds || .venv/bin/python validation/folds.py $(STRUCTURES)/folds --chains 1200
 	test -f $(STRUCTURES)/chains.h5 || \
 	  .venv/bin/protmpi data structures $(STRUCTURES)/folds --out $(STRUCTURES)/chains.h5
 	.venv/bin/protmpi train configs/structures.toml & .venv/bin/protmpi train configs/structures-sequence.toml && wait

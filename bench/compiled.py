@@ -13,24 +13,24 @@ import time
 import numpy as np
 import torch
 
-from bench import measure
+from protmpi.bench import timings
 from protmpi.sampling.walkers.langevin import LangevinBlock
 from protmpi.sections import PUBLISHED_NETWORKS
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    data = measure.synthetic_data()
+    data = timings.synthetic_data()
     print("| network | update, us | compiled, us | saved of a step | compiling, s |\n|---|---|---|---|---|")
     for network in PUBLISHED_NETWORKS:
-        block = measure.product_block(measure.task_of(network, data, "cpu"), 1, "single", "cpu")
+        block = timings.product_block(timings.task_of(network, data, "cpu"), 1, "single", "cpu")
         print(row(network, block), flush=True)
 
 
 def row(network: str, block: LangevinBlock) -> str:
     """The line of one network."""
     kernel, state = block.kernel, block.state
-    (step,) = measure.medians(lambda: block.explore(1), device="cpu")
+    (step,) = timings.medians(lambda: block.explore(1), device="cpu")
     gradient = torch.from_numpy(np.random.default_rng(1).standard_normal(block.position.shape, np.float32)) * 1e-3
     xi = torch.randn_like(gradient)
     kernel.gradient, kernel.normals = lambda w: gradient, lambda like: xi
@@ -39,7 +39,7 @@ def row(network: str, block: LangevinBlock) -> str:
     compiled = torch.compile(kernel.step, fullgraph=True)
     compiled(state)
     seconds = time.perf_counter() - began
-    eager, fused = measure.medians(lambda: kernel.step(state), lambda: compiled(state), device="cpu")
+    eager, fused = timings.medians(lambda: kernel.step(state), lambda: compiled(state), device="cpu")
     return (f"| {network} | {1e6 * eager:.0f} | {1e6 * fused:.0f} | {100 * (eager - fused) / step:.1f} % "
             f"| {seconds:.1f} |")  # fmt: skip
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 
-from bench import measure
+from protmpi.bench import timings
 from protmpi.sampling.kernels.noise import Thermostat, white_noise
 from protmpi.sampling.temperature.exchange import Exchange
 
@@ -48,8 +48,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=500, help="steps between two sweeps")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    task = measure.task_of(asked.network, measure.synthetic_data(), "cpu")
-    steps = asked.every * measure.gradient(task, 1, "cpu").seconds
+    task = timings.task_of(asked.network, timings.synthetic_data(), "cpu")
+    steps = asked.every * timings.gradient(task, 1, "cpu").seconds
     sweep = sweep_seconds(asked.ranks, task.layout.size)
     print(f"{asked.ranks} ranks, {asked.network} ({task.layout.size:,} parameters): {1e3 * sweep:.2f} ms for a sweep, "
           f"{steps:.3g} s for the gradients of {asked.every} steps: {100 * sweep / (sweep + steps):.2f} %")  # fmt: skip

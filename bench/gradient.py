@@ -15,7 +15,7 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from bench import measure
+from protmpi.bench import timings
 from protmpi.sections import PUBLISHED_NETWORKS
 
 PASSES = 10
@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("--walkers", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    task = measure.task_of(asked.network, measure.synthetic_data(), asked.device)
-    w, random = measure.weights(task, asked.walkers, asked.device), np.random.default_rng(2)
-    batches = random.integers(task.train_size, size=(PASSES + 1, asked.walkers, measure.BATCH))
-    flop = measure.gradient(task, asked.walkers, asked.device).flop
-    rate = measure.matrix_rate(asked.device)
+    task = timings.task_of(asked.network, timings.synthetic_data(), asked.device)
+    w, random = timings.weights(task, asked.walkers, asked.device), np.random.default_rng(2)
+    batches = random.integers(task.train_size, size=(PASSES + 1, asked.walkers, timings.BATCH))
+    flop = timings.gradient(task, asked.walkers, asked.device).flop
+    rate = timings.matrix_rate(asked.device)
     task.gradient(w, batches[-1])
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if w.is_cuda else [])]
     with profile(activities=activities) as watched:

@@ -13,7 +13,7 @@ import resource
 
 import torch
 
-from bench import measure
+from protmpi.bench import timings
 
 
 def peak() -> float:
@@ -27,13 +27,13 @@ def main() -> None:
     parser.add_argument("--walkers", type=int, default=64)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    task = measure.task_of(asked.network, measure.synthetic_data(), "cpu")
+    task = timings.task_of(asked.network, timings.synthetic_data(), "cpu")
     before = peak()
-    block = measure.product_block(task, asked.walkers, "single", "cpu")
+    block = timings.product_block(task, asked.walkers, "single", "cpu")
     block.explore(2)
     task.draw_observables(block.position)
     block.keep()
-    measure.commit(lambda: measure.handed_over(block), lambda: block.explore(1))
+    timings.commit(lambda: timings.handed_over(block), lambda: block.explore(1))
     grown, numbers = peak() - before, block.position.numel() * 4 / 1e9
     print(f"{asked.network}, {asked.walkers} walkers: {grown:.2f} GB, {grown / numbers:.1f} arrays of walkers x P")
 

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from bench import measure
+from protmpi.bench import timings
 from protmpi.config import parse
 
 
@@ -23,16 +23,16 @@ def main() -> None:
     parser.add_argument("--walkers", type=int, default=64)
     parser.add_argument("--ms", type=float, default=2.8)
     asked = parser.parse_args()
-    size = measure.task_of(asked.network, measure.synthetic_data(), "cpu").layout.size
+    size = timings.task_of(asked.network, timings.synthetic_data(), "cpu").layout.size
     random = np.random.default_rng(1)
     state = {name: random.standard_normal((asked.walkers, size), dtype=np.float32)
              for name in ("position", "momentum", "mass", "noise_variance", "gradient")}  # fmt: skip
 
     def work() -> None:
-        for _ in range(measure.GPU_STEPS):
+        for _ in range(timings.GPU_STEPS):
             time.sleep(asked.ms / 1e3)
 
-    waiting, beside = measure.commit(lambda: state, None), measure.commit(lambda: state, work)
+    waiting, beside = timings.commit(lambda: state, None), timings.commit(lambda: state, work)
     run = parse({}, "defaults").run
     chunk = run.draws_per_chunk * run.record_every * asked.ms / 1e3
     print(f"{asked.network}, {asked.walkers} walkers, commits after {chunk:.1f} s of steps of {asked.ms:g} ms: "

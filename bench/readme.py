@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import mixing_table
-from bench.command import title
+from protmpi.bench import mixing_table
+from protmpi.bench.speed import title
 
 README = Path(__file__).parents[1] / "README.md"
 RESULTS = ("bench-cpu.json", "bench-gpu.json")

@@ -13,7 +13,7 @@ esac
 target=build/container
 rm -rf $target
 mkdir -p $target/protmpi $target/wheels
-cp -r pyproject.toml constraints.txt README.md LICENSE protmpi hpc analysis bench configs $target/protmpi/
+cp -r pyproject.toml constraints.txt README.md LICENSE protmpi hpc analysis configs $target/protmpi/
 find $target -name __pycache__ -prune -exec rm -rf {} +
 download() {
   "${PYTHON:-.venv/bin/python}" -m pip download --quiet --dest $target/wheels --python-version 3.11 \

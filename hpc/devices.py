@@ -10,6 +10,9 @@ from typing import Any, Literal
 from hpc.world import World, local_position
 from protmpi.errors import WorldError
 
+Device = Literal["auto", "cpu", "cuda"]
+"""What is asked for; auto: a GPU where there is one."""
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -53,7 +56,7 @@ def cpu_threads(asked: int | str, local_ranks: int, cores: int) -> int:
     return max(1, cores // local_ranks) if asked == "divide" else int(asked)
 
 
-def bind(world: World, device: Literal["auto", "cpu", "cuda"], threads: int | str, tf32: bool = False) -> Binding:
+def bind(world: World, device: Device, threads: int | str, tf32: bool = False) -> Binding:
     """Give this rank its device and threads, and tell torch. Collective."""
     import torch
 

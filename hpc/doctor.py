@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from hpc.devices import Binding, bind
+from hpc.devices import Binding, Device, bind
 from hpc.stop import time_left
 from hpc.world import OneRank, World, connect, together
 from protmpi.errors import WorldError
@@ -59,7 +59,7 @@ class Report:
                 "findings": [asdict(finding) for finding in self.findings]}  # fmt: skip
 
 
-def examine(device: Literal["auto", "cpu", "cuda"], threads: int | str, store: Path) -> Report:
+def examine(device: Device, threads: int | str, store: Path) -> Report:
     """Everything there is to check for a run that writes `store`. Collective among the ranks that found each other."""
     container = _container()
     if container.verdict == ERROR:  # MPI would end this process with a message that helps nobody

@@ -129,21 +129,17 @@ def number(environment: Mapping[str, str], name: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
-def _size_variable(environment: Mapping[str, str]) -> str | None:
+def launched_size(environment: Mapping[str, str]) -> tuple[str, int] | None:
+    """How many processes the launcher says it started, behind the variable that says it; None where it does not."""
     # sbatch alone also sets SLURM_NTASKS for the batch script itself; only srun sets a step's task count and procid
     step = ("SLURM_STEP_NUM_TASKS",) if "SLURM_PROCID" in environment else ()
-    return next((name for name in (*SIZE_VARIABLES, *step) if number(environment, name) is not None), None)
-
-
-def launched_size(environment: Mapping[str, str] = os.environ) -> int | None:
-    """How many processes the launcher says it started, None without a launcher, or with one that does not say it."""
-    name = _size_variable(environment)
-    return number(environment, name) if name else None
+    told = ((name, number(environment, name)) for name in (*SIZE_VARIABLES, *step))
+    return next(((name, size) for name, size in told if size is not None), None)
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     """Rank by the launcher's word, which holds also where MPI itself did not start; 0 without a launcher."""
-    if not _size_variable(environment) and SILENT not in environment:
+    if not launched_size(environment) and SILENT not in environment:
         return 0  # what a shell within a job has of a rank is not about this process
     ranks = (number(environment, name) for name in RANK_VARIABLES)
     return next((rank for rank in ranks if rank is not None), 0)
@@ -155,16 +151,16 @@ def connect(environment: Mapping[str, str] = os.environ) -> World:
     Raises WorldError when the launcher started N processes and MPI sees another number: then each would believe it is
     rank 0 of 1 and all would write the same store. A world of 1 is refused as well where the launcher does not say N.
     """
-    name = _size_variable(environment)
-    if not name and SILENT not in environment:
+    told = launched_size(environment)
+    if not told and SILENT not in environment:
         return OneRank()
     world = MpiRanks()
-    if not name and world.size == 1:
+    if not told and world.size == 1:
         raise WorldError(
             f"started by prterun or another launcher that does not say how many processes it started, and MPI "
             f"({world.library}) sees a world of 1; use the mpirun of that library, or no launcher with {SILENT} unset"
         )
-    expected = number(environment, name) if name else world.size
+    name, expected = told or ("", world.size)
     if world.size != expected:
         raise WorldError(
             f"the launcher started {expected} processes but MPI ({world.library}) sees a world of {world.size}: they "

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli import app as bench_commands
 from hpc.world import launched_rank
+from protmpi.bench.commands import app as bench_commands
 from protmpi.commands import Commands
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError

@@ -17,7 +17,7 @@ from protmpi import sampling, weights
 from protmpi.config import Config
 from protmpi.sampling.kernels.energy import Regulariser
 from protmpi.sampling.temperature import ladder
-from protmpi.starts import Starts, norm2
+from protmpi.starts import Starts
 from protmpi.store.schema import Schema
 from protmpi.tasks import Task
 from protmpi.variables import Constant, Variable
@@ -98,7 +98,7 @@ class Plan:
     def constants(self) -> list[Constant]:
         """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
-        spheres = np.array([norm2(self.starts.of(walker)) for walker in range(self.walkers)])
+        spheres = np.array([weights.norm2(self.starts.of(walker)) for walker in range(self.walkers)])
         held = Constant("sphere_norm2", ("walker",), spheres, "squared norm Q at which the walker is held")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
@@ -122,7 +122,7 @@ class Plan:
             **self.task.snapshot_observables(w),
             "parameters": parameters,
         }
-        observables["norm2"] = np.sum(parameters.astype(np.float64) ** 2, axis=1)
+        observables["norm2"] = weights.norm2(parameters)
         dims = {variable.name: variable.dims for variable in self.schema.variables}
         return [
             Constant(

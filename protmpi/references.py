@@ -74,7 +74,7 @@ def print_table(config: Config, task: Task) -> None:
         for row, w in enumerate(parameters):
             columns = ("energy", "val_energy", "train_error", "val_error")
             epoch = "never" if name == "ES" and found.fell_short[row] else str(epochs[row])
-            table.add_row(f"{name} {row + 1}", epoch, f"{np.sum(w.astype(np.float64) ** 2):.1f}",
+            table.add_row(f"{name} {row + 1}", epoch, f"{weights.norm2(w):.1f}",
                           *(f"{values[column][row]:.4g}" for column in columns))  # fmt: skip
     console = open_console(0)
     console.print(table)
@@ -178,7 +178,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
     if stop.requested():
         return False
     inits = together(world, lambda: [parts.read("init", run) for run in range(c.inits)])
-    norm2 = float(np.mean([np.sum(part["ES"].astype(np.float64) ** 2) for part in inits]))
+    norm2 = float(np.mean([weights.norm2(part["ES"]) for part in inits]))
 
     def references() -> None:
         for run in mine(c.references):

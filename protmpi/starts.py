@@ -75,7 +75,7 @@ class Starts:
         start = self._unscaled(walker)
         if self._norm2 is None:
             return start
-        return start * np.float32(np.sqrt(self._norm2 / norm2(start)))
+        return start * np.float32(np.sqrt(self._norm2 / weights.norm2(start)))
 
     def _unscaled(self, walker: int) -> np.ndarray:
         start, turn = self.config.start_of(walker)
@@ -96,15 +96,10 @@ class Starts:
             return None
         if wanted != "shared":
             return float(wanted)
-        return norm2(self.weights.es[0] if self.weights else self._unscaled(0))
+        return float(weights.norm2(self.weights.es[0] if self.weights else self._unscaled(0)))
 
     def identity(self) -> dict[str, str]:
         """What decides the starts, by content."""
         known = {"train.file": self.weights.content_hash() if self.weights else "random"}
         return {**known, **{f"sampler.start {i}": self.stores[start].content_hash()
                             for i, start in enumerate(self.config.sampler.start) if start in self.stores}}  # fmt: skip
-
-
-def norm2(w: np.ndarray) -> float:
-    """|w|², float64."""
-    return float(np.sum(w.astype(np.float64) ** 2))

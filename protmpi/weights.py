@@ -20,6 +20,11 @@ from protmpi.weights_file import CURVES, fell_short, read
 SCHEMA = "protmpi-weights-1"
 
 
+def norm2(w: np.ndarray) -> np.ndarray:
+    """|w|² (...), float64, of weights (..., P)."""
+    return np.asarray(np.sum(w.astype(np.float64) ** 2, axis=-1))
+
+
 @dataclass(frozen=True)
 class Weights:
     """Reference weights: ES and OT of shape (references, P), float32, and their epochs.
@@ -37,15 +42,15 @@ class Weights:
     @property
     def fell_short(self) -> np.ndarray:
         """Of each ES, whether training ended before |w|² reached Q: it is then no ES, but its own OT (references,)."""
-        return fell_short(np.sum(self.es.astype(np.float64) ** 2, axis=1), self.norm2)
+        return fell_short(norm2(self.es), self.norm2)
 
     def require_norm(self, path: Path) -> None:
         """Raises DataError where a reference fell short: its walkers would be on another sphere than all others."""
         for reference in np.flatnonzero(self.fell_short):
-            reached = np.sum(self.es[reference].astype(np.float64) ** 2)
             raise DataError(
                 f"{path}: reference {reference + 1} never reached the norm Q = {self.norm2:.5g} of early stopping, its "
-                f"training ended at |w|² = {reached:.5g}; raise train.over_epochs and choose another train.file"
+                f"training ended at |w|² = {norm2(self.es[reference]):.5g}; raise train.over_epochs and choose another "
+                "train.file"
             )
 
     def content_hash(self) -> str:
@@ -79,9 +84,9 @@ def load_any(path: Path, config: Config, task: Task) -> Weights:
     arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
     try:
         stage = "references" if arrays["references/ES"].size else "inits"
-        norm2 = float(arrays["norm2"]) if stage == "references" and "norm2" in arrays else 0.0
+        wanted = float(arrays["norm2"]) if stage == "references" and "norm2" in arrays else 0.0
         found = Weights(arrays[f"{stage}/ES"], arrays["references/OT"],
-                        arrays[f"{stage}/ES_epoch"], arrays["references/OT_epoch"], norm2)  # fmt: skip
+                        arrays[f"{stage}/ES_epoch"], arrays["references/OT_epoch"], wanted)  # fmt: skip
     except KeyError as error:
         raise DataError(f"{path}: {error.args[0]} is missing; delete the file and train again") from None
     for name, weights in (("ES", found.es), ("OT", found.ot)):

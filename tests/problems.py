@@ -1,4 +1,4 @@
-"""The small problem on which whole runs are tested: 84 parameters."""
+"""The small problems on which whole runs are tested: data and network of a configuration, which a test goes on from."""
 
 from __future__ import annotations
 
@@ -19,6 +19,54 @@ test = 50
 kind = "feedforward"
 layers = [5, 4]
 """
+"""84 parameters."""
+
+TINY = """
+[data]
+task = "kspin"
+classes = 2
+spins = 4
+train = 20
+val = 5
+test = 5
+[model]
+kind = "feedforward"
+layers = [3]
+"""
+"""For runs of a tenth of a second."""
+
+POINTS = """
+[data]
+task = "points"
+points = 3
+train = 30
+val = 20
+test = 20
+[model]
+kind = "encoder"
+d = 8
+"""
+
+FOLDING = """
+[data]
+file = "{data}"
+[model]
+kind = "transformer"
+"""
+"""The data set of `small_data_file`; a test says how large the network is."""
+
+CHAINS = """
+[model]
+kind = "encoder"
+blocks = 2
+heads = 2
+d = 8
+[data]
+task = "structures"
+file = "{folder}/chains.h5"
+coordinates = {coordinates}
+"""
+"""Chains that a test has put into `folder`; it may add to [data]."""
 
 
 def sampler(**keys: Any) -> SamplerConfig:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("protmpi", "hpc", "analysis", "bench")
+FOLDERS = ("protmpi", "hpc", "analysis", "bench", "validation")
 
 
 class Room(NamedTuple):
@@ -97,10 +97,16 @@ HOUSE = {
     "commands": Room(("analysis.commands.*",), ("ground", "command lines", "reading", "show", *SHOWN, "report")),
     "analysis": Room(("analysis", "analysis.cli"), ("ground", "command lines", "reading", *SHOWN, "commands")),
     "bench": Room(
-        ("bench.*",),
-        ("ground", "machine", "command lines", "sections", "config", "data", "models", "kernels", "walkers",
-         "temperature", "sampling", "store", "tasks",
-         "run", "statistics", "show", "analysis"),
+        ("protmpi.bench.*",),
+        ("ground", "command lines", "machine", "sections", "config", "data", "models", "walkers",
+         "sampling", "store", "tasks", "run", "show"),
+    ),
+    # run by path, not installed
+    "scripts": Room(
+        ("bench.*", "validation.*"),
+        ("ground", "sections", "config", "data", "kernels", "walkers",
+         "temperature", "store", "tasks", "statistics", "show", "analysis",
+         "bench"),
     ),
     "program": Room(
         ("protmpi.cli",),
@@ -120,8 +126,8 @@ Arrows = dict[str, set[str]]
 @cache
 def sources() -> Sources:
     found = {}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text()
     return found

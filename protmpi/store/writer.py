@@ -109,9 +109,9 @@ class Writer:
         committed row.
         """
         self.publish()
-        slot, now = self._commits % CHECKPOINTS, time.monotonic()
-        if self._commits < CHECKPOINTS:  # the first use of this slot
-            self._together(lambda: self._create_checkpoint(slot, checkpoint) if self.ranks.rank == 0 else None)
+        place, now = self._commits % CHECKPOINTS, time.monotonic()
+        if self._commits < CHECKPOINTS:  # the first use of this place
+            self._together(lambda: self._create_checkpoint(place, checkpoint) if self.ranks.rank == 0 else None)
         rows = {name: np.stack(pending, axis=1) for name, pending in self._pending.items() if pending}
         for pending in self._pending.values():
             pending.clear()
@@ -123,13 +123,13 @@ class Writer:
         record = {
             "commit": self._commits,
             "step": step,
-            "checkpoint": slot,
+            "checkpoint": place,
             "draws": self._rows["draw"],
             "snapshots": self._rows["snapshot"],
             "seconds": self._seconds,
             "lost": list(self.lost),
         }
-        self._writing = record, self._thread.submit(self._write, slot, start, rows, checkpoint)
+        self._writing = record, self._thread.submit(self._write, place, start, rows, checkpoint)
         self._commits += 1
 
     def written(self) -> bool:
@@ -191,7 +191,7 @@ class Writer:
         if self.lock:
             self.lock.beat()
 
-    def _write(self, slot: int, start: dict[Axis, int], rows: Row, checkpoint: Row) -> Written:
+    def _write(self, place: int, start: dict[Axis, int], rows: Row, checkpoint: Row) -> Written:
         """Write rows (my walkers, rows, ...) that come after the `start` first ones, and the state of my walkers, and
         force all of it to the disk."""
         self._require_lock(self._held())
@@ -205,7 +205,7 @@ class Writer:
                            for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
         state: list[list[Any]] = []
         for key, values in checkpoint.items():
-            self._array(f"checkpoint/{slot}/{key}")[self.walkers.start : self.walkers.stop] = values
+            self._array(f"checkpoint/{place}/{key}")[self.walkers.start : self.walkers.stop] = values
             state += ([key, walker, commit.sha256_of_rows(row)]
                       for walker, row in zip(self.walkers, values, strict=True))  # fmt: skip
         self._files.sync()
@@ -229,10 +229,10 @@ class Writer:
         whole[:, start - first : stop - first] = values
         array[mine, first:last] = whole
 
-    def _create_checkpoint(self, slot: int, checkpoint: Row) -> None:
+    def _create_checkpoint(self, place: int, checkpoint: Row) -> None:
         for key, values in checkpoint.items():
             self._group.create_array(
-                f"checkpoint/{slot}/{key}",
+                f"checkpoint/{place}/{key}",
                 shape=(self.schema.walkers, *values.shape[1:]),
                 chunks=(self.schema.walkers_per_chunk, *values.shape[1:]),
                 dtype=values.dtype,

@@ -32,7 +32,7 @@ MEASURED = 200  # test structures whose attention is kept in a snapshot
 
 
 @dataclass(frozen=True)
-class Structures:
+class PointSet:
     """Structures of one split: coordinates x (N, n, D), targets A (N, n, n)."""
 
     x: Tensor
@@ -41,9 +41,9 @@ class Structures:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batch(self, chosen: Tensor) -> Structures:
+    def batch(self, chosen: Tensor) -> PointSet:
         """The structures `chosen` (W, B), with leading axes W, B."""
-        return Structures(self.x[chosen], self.target[chosen])
+        return PointSet(self.x[chosen], self.target[chosen])
 
 
 class Points(Grouped):
@@ -59,7 +59,7 @@ class Points(Grouped):
             digest.update(x.tobytes())
         self.data_hash = digest.hexdigest()
         self.sets = {
-            split: Structures(
+            split: PointSet(
                 torch.as_tensor(x, dtype=dtype, device=device),
                 torch.as_tensor(points.nearness(x, config.exponent), dtype=dtype, device=device),
             )
@@ -128,7 +128,7 @@ class Points(Grouped):
         """Indices (W, N) of all structures of a split."""
         return torch.arange(len(self.sets[split]), device=w.device).expand(len(w), -1)
 
-    def _batches(self, split: str, chosen: Tensor) -> Iterator[Structures]:
+    def _batches(self, split: str, chosen: Tensor) -> Iterator[PointSet]:
         """The structures `chosen` (W, B), as many at a time as the device takes well."""
         for part in chosen.split(self._at_a_time(len(chosen), self.width), 1):
             yield self.sets[split].batch(part)

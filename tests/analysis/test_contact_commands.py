@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_data
+from folds import contacts, structure, walk
 from matplotlib.image import imread
 from synthetic import LADDER, write_store
 from test_analysis_cli import BLOCKED, refuse_constant, run_program
@@ -24,7 +25,6 @@ from analysis.subjects.contacts.proteins import native
 from analysis.subjects.contacts.sampled import GROUPS, Options, sampled_contacts
 from analysis.subjects.contacts.single_pass import JACOBIAN, predict
 from analysis.subjects.contacts.tables import best_temperatures
-from bench.folds import contacts, structure, walk
 from protmpi.data import dataset
 from protmpi.models.layers import sinusoidal_positions
 from protmpi.models.transformer import Transformer

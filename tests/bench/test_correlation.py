@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from bench import correlation as product
-from bench.correlation import correlation, decay, drift
+from protmpi.bench import correlation as product
+from protmpi.bench.correlation import correlation, decay, drift
 
 LENGTHS = (4_000, 2_500, 700)  # walkers of unequal lengths
 REPEATS = 100
@@ -132,7 +132,7 @@ def test_a_bound_lies_below_where_the_decay_slows_down() -> None:
     times = np.linspace(0.0, 2.0 * slow, 100_000)
     whole = times[np.argmax(0.2 * np.exp(-times / fast) + 0.8 * np.exp(-times / slow) < math.exp(-1.0))]
     found = decay(w)
-    assert found.kind == "bound" or found.kind == "extrapolated"
+    assert found.kind in ("bound", "extrapolated")
     assert 0.0 < found.time < whole
 
 

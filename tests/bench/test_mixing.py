@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from commands import Command
+from problems import FOLDING
 from scipy import special
 from torch import Tensor
 
-from bench import mixing, mixing_table
-from bench.mixing import Chains, Counted, Problem, PseudoLangevin, Trajectories, follow, row, rows
-from bench.progress import Progress
+from protmpi.bench import mixing, mixing_table
+from protmpi.bench.mixing import Chains, Counted, Problem, PseudoLangevin, Trajectories, follow, row, rows
+from protmpi.bench.progress import Progress
 from protmpi.config import parse
 from protmpi.models.layout import Layout
 
@@ -112,21 +113,21 @@ def test_costs_are_time_by_price(result: dict[str, Any]) -> None:
     )
 
 
-@pytest.mark.parametrize("recorded", [False, True], ids=["counted", "replayed"])
+@pytest.mark.parametrize("recorded", [False, True], ids=["counted", "recorded"])
 def test_every_gradient_of_the_measured_stretch_is_counted_once(recorded: bool) -> None:
-    """A replay does not come by the counter. Estimates of s² do; the first gradient of all is that of the burn-in."""
+    """A recording passes the counter by, estimates of s² do not. The first gradient of all is that of the burn-in."""
     small = problem(20, min_adj_step=30, max_adj_step=30)
     start = small.start(TEMPERATURE, None)
     block = small.build(range(WALKERS), start, TEMPERATURE, small.sampler(False, rho=0.01, adapt_until=30), 1)
     energy = small.energy
 
     def record(work: Callable[[], None], generators: Any) -> Callable[[], None]:
-        def replay() -> None:
+        def repeat() -> None:
             before = energy.samples
             work()
             energy.samples = before
 
-        return replay
+        return repeat
 
     block.record = record if recorded else None
     block.initialise()
@@ -196,12 +197,9 @@ def test_a_sampler_that_loses_all_walkers_has_a_line_of_its_own() -> None:
     assert line == ["trajectories of 7", "-", *["-"] * 8, "too short, 1 lost"]
 
 
-CONFIG = """
-[data]
-file = "{data}"
-[model]
-kind = "transformer"
-blocks = 1
+CONFIG = (
+    FOLDING
+    + """blocks = 1
 d = 4
 [sampler]
 start = "random"
@@ -213,6 +211,7 @@ steps = 1000
 record_every = 20
 snapshot_every = 100
 """
+)
 
 
 def test_the_whole_command(protmpi: Command, tmp_path: Path, small_data_file: Path) -> None:

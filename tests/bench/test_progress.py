@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from bench import command, measure, progress
-from bench.progress import Progress
 from hpc.world import OneRank
+from protmpi.bench import progress, speed, timings
+from protmpi.bench.progress import Progress
 
 
 def test_lines_come_while_a_stage_takes_long(
@@ -62,10 +62,10 @@ def test_the_bench_of_speed_tells_its_network_and_its_share(monkeypatch: pytest.
             lines.append(shown.line().partition(", ETA")[0])
             yield {}
 
-    monkeypatch.setattr(command, "rows_of", rows_of)
-    monkeypatch.setattr(measure, "synthetic_data", lambda: None)
-    monkeypatch.setattr(measure, "matrix_rate", lambda device: 1.0)
-    command.bench(OneRank(), "cpu", ["a", "b"], [1, 4, 16], shown)
+    monkeypatch.setattr(speed, "rows_of", rows_of)
+    monkeypatch.setattr(timings, "synthetic_data", lambda: None)
+    monkeypatch.setattr(timings, "matrix_rate", lambda device: 1.0)
+    speed.measure(OneRank(), "cpu", ["a", "b"], [1, 4, 16], shown)
     assert [lines[0], lines[3], lines[7]] == ["bench: a, 0 %", "bench: a, 25 %", "bench: b, 58 %"]
 
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from readme import BEGIN, BEGIN_MIXING, MIXING, README, RESULTS, readme, with_mixing
 
-from bench import mixing_table
-from bench.readme import BEGIN, BEGIN_MIXING, MIXING, README, RESULTS, readme, with_mixing
+from protmpi.bench import mixing_table
 
 
 @pytest.mark.parametrize("changed", range(len(RESULTS)))

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 from commands import Command
+from folds import structure
 
-from bench.folds import structure
 from protmpi.data import chains, collect
 from protmpi.data.alphabet import decode, encode
 from protmpi.data.masking import TEST, TRAIN, VAL

@@ -16,7 +16,7 @@ MADE = {"docs/reference/configuration.md", "docs/reference/store.md"}  # by docs
 PATH = re.compile(r"(?<![\w/.-])(docs/[\w./-]*\.(?:md|py|png|css))")
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[\w-]+)?\)")
 NUMBER = r"\d+(?!\.?\d)"
-FOLDERS = "protmpi|hpc|analysis|bench|tests|configs|slurm|containers"
+FOLDERS = "protmpi|hpc|analysis|bench|validation|tests|configs|slurm|containers"
 FILE = re.compile(rf"(?<![\w/.-])((?:{FOLDERS})/(?!site\.sh|[\w/]*NAME)[\w./-]*\.(?:py|toml|sh|def|json))")
 """Files of the repository; users write slurm/site.sh, and NAME stands for a name."""
 MODULE = re.compile(r"^::: ([\w.]+)$", re.M)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forked import Program, alone
+from problems import TINY
 
 from hpc.stop import Stop
 from protmpi import config as configuration
@@ -13,17 +14,9 @@ from protmpi.run import run
 from protmpi.store.reader import Store
 from protmpi.store.verify import examine
 
-CONFIG = """
-[data]
-task = "kspin"
-classes = 2
-spins = 4
-train = 20
-val = 5
-test = 5
-[model]
-kind = "feedforward"
-layers = [3]
+CONFIG = (
+    TINY
+    + """
 [sampler]
 start = "random"
 kind = "constrained"
@@ -47,6 +40,7 @@ draws_per_chunk = 2
 [execution]
 device = "cpu"
 """
+)
 
 
 def load(store: Path, *changes: str) -> configuration.Config:

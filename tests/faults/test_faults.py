@@ -148,11 +148,11 @@ def test_the_state_of_another_version_is_said_in_one_line(store: Path) -> None:
     """One that has no array `learned`, and one whose counts are of another type."""
     record = json.loads(newest(store).read_text())
     record.pop("sha256")
-    slot = store / f"checkpoint/{record['checkpoint']}"
+    place = store / f"checkpoint/{record['checkpoint']}"
     commit.write_record(store, {**record, "state": [row for row in record["state"] if row[0] != "learned"]})
     assert "another version of protmpi: learned is missing; go on with the one" in refusal(finish(store, LONG))
     commit.write_record(store, record)
-    alone(lambda: zarr.create_array(slot / "streak", shape=(2, 3), dtype="int32", overwrite=True) and None)
+    alone(lambda: zarr.create_array(place / "streak", shape=(2, 3), dtype="int32", overwrite=True) and None)
     assert "streak has shape (3,) and type int32, not () and int64" in refusal(finish(store, LONG))
 
 

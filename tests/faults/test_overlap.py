@@ -44,9 +44,9 @@ def test_what_is_written_is_what_was_handed_over(
         busy[0] += not done
         return done
 
-    def taken_late(store: Writer, slot: int, start: dict[Axis, int], rows: Row, state: Row) -> Written:
+    def taken_late(store: Writer, place: int, start: dict[Axis, int], rows: Row, state: Row) -> Written:
         time.sleep(0.1)
-        return write(store, slot, start, rows, {**state, **checkpoint(ensembles[0])})
+        return write(store, place, start, rows, {**state, **checkpoint(ensembles[0])})
 
     monkeypatch.setattr(files, "put", slowly)
     monkeypatch.setattr(Writer, "written", noted)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench import baseline
+from protmpi.bench import baseline
 from protmpi.data.dataset import FoldingData
 from protmpi.models import Network
 from protmpi.tasks.folding import Folding

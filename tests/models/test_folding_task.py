@@ -7,7 +7,7 @@ import pytest
 import reference_networks as reference
 import torch
 
-from bench import baseline
+from protmpi.bench import baseline
 from protmpi.models import Network
 from protmpi.models.pooling import Pooling
 from protmpi.models.transformer import Transformer

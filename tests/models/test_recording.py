@@ -63,7 +63,7 @@ def _tensors(result: Any) -> list[Tensor]:
     return [x for x in (result if isinstance(result, tuple | list) else [result]) if isinstance(x, Tensor)]
 
 
-def tape(work: Callable[[], None], generators: Sequence[torch.Generator]) -> recording.Replay:
+def tape(work: Callable[[], None], generators: Sequence[torch.Generator]) -> recording.Recording:
     """As `recording.cuda_graph`."""
     work()  # what is made at its first use
     recorder = Tape()

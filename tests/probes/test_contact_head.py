@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from folds import walk
 
-from bench.folds import walk
 from protmpi.errors import DataError
 from protmpi.probes import contacts
 from protmpi.probes.embeddings import Embedded

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folds import walk
+from problems import CHAINS
 from typer.testing import CliRunner
 
-from bench.folds import walk
 from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import config as configuration
@@ -21,17 +22,9 @@ from protmpi.probes.commands import app
 from protmpi.probes.embeddings import embed
 from protmpi.probes.score import composition, score
 
-CONFIG = """
-[data]
-task = "structures"
-file = "{folder}/chains.h5"
-coordinates = {coordinates}
-mask_probability = 0.6
-[model]
-kind = "encoder"
-blocks = 1
-heads = 2
-d = 8
+CONFIG = (
+    CHAINS
+    + """mask_probability = 0.6
 [train]
 file = "{folder}/{coordinates}.h5"
 inits = 1
@@ -39,6 +32,7 @@ references = 0
 max_epochs = 1
 eval_every = 1
 """
+)
 
 
 @pytest.fixture(scope="module")

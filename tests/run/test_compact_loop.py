@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from commands import Command
+from problems import FOLDING
 from typer.testing import CliRunner
 
 from analysis import open_run
@@ -14,12 +15,9 @@ from analysis.cli import app
 from protmpi import tasks
 from protmpi.config import load
 
-CONFIG = """
-[data]
-file = "{data}"
-[model]
-kind = "transformer"
-blocks = 2
+CONFIG = (
+    FOLDING
+    + """blocks = 2
 d = 16
 [train]
 file = "{folder}/w.h5"
@@ -46,6 +44,7 @@ draws_per_chunk = 5
 [execution]
 store = "{folder}/s.zarr"
 """
+)
 D = 16
 USELESS = {"0.LN1": 10, "0.LN2": 0, "1.LN1": 8, "1.LN2": 5}
 KEPT = 11

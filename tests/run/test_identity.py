@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from problems import KSPIN
+from problems import KSPIN, POINTS
 
 from hpc.stop import Stop
 from hpc.world import OneRank
@@ -28,17 +28,6 @@ adapt_until = 8
 steps = 48
 record_every = 8
 snapshot_every = 24
-"""
-POINTS = """
-[data]
-task = "points"
-points = 3
-train = 30
-val = 20
-test = 20
-[model]
-kind = "encoder"
-d = 8
 """
 
 
@@ -74,7 +63,7 @@ def test_chains_are_learned_with_gelu_and_points_with_relu() -> None:
     assert parse(CHAINS, "").model.activation == "gelu"
     assert parse({**CHAINS, "model": {**CHAINS["model"], "activation": "relu"}}, "").model.activation == "relu"
     assert parse({**CHAINS, "data": {"task": "points"}}, "").model.activation == "relu"
-    with pytest.raises(ConfigError, match=r"model\.activation: is no key of kind = \"transformer\", which has blocks, d"):
+    with pytest.raises(ConfigError, match=r"model\.activation: is no key of kind = \"transformer\""):
         parse({"model": {"activation": "gelu"}}, "")
 
 

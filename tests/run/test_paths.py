@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from problems import TINY
 
 import analysis.cli
 import analysis.commands.contacts
@@ -19,17 +20,9 @@ from protmpi.commands import Commands
 from protmpi.errors import ConfigError
 from protmpi.kinds import TASKS
 
-CONFIG = """
-[data]
-task = "kspin"
-classes = 2
-spins = 4
-train = 20
-val = 5
-test = 5
-[model]
-kind = "feedforward"
-layers = [3]
+CONFIG = (
+    TINY
+    + """
 [sampler]
 kind = "constrained"
 start = "random"
@@ -46,6 +39,7 @@ snapshot_every = 10
 [execution]
 store = "~/runs/$WHO/${TOOL}.zarr"
 """
+)
 
 
 @pytest.fixture(autouse=True)

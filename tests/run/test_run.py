@@ -14,16 +14,14 @@ import numpy as np
 import pytest
 from commands import Command, digest, launch, mpi_environment, mpirun_command
 from conftest import small_data
+from problems import FOLDING
 
 from protmpi.data import dataset
 from protmpi.store.reader import Store
 
-CONFIG = """
-[data]
-file = "{data}"
-[model]
-kind = "transformer"
-blocks = 1
+CONFIG = (
+    FOLDING
+    + """blocks = 1
 d = 6
 [train]
 file = "{folder}/weights.h5"
@@ -55,6 +53,7 @@ draws_per_chunk = 4
 store = "{folder}/store.zarr"
 device = "cpu"
 """
+)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command
+from problems import FOLDING
 
 from hpc.stop import Interrupted, Stop
 from hpc.world import OneRank
@@ -19,12 +20,9 @@ from protmpi.errors import WorldError
 from protmpi.models.layers import Dropout
 from protmpi.shards import Shards
 
-CONFIG = """
-[data]
-file = "{data}"
-[model]
-kind = "transformer"
-d = 6
+CONFIG = (
+    FOLDING
+    + """d = 6
 [train]
 file = "{file}"
 warmup = 20
@@ -37,6 +35,7 @@ patience = 4
 eval_every = 2
 shards = 4
 """
+)
 
 
 class Rank(OneRank):

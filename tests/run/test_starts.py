@@ -235,11 +235,11 @@ def test_lost_walkers_are_no_start(tmp_path: Path, earlier: Path, monkeypatch: p
         (("run.steps=102",), "run.steps: 102 is no multiple of sampler.trajectory = 5"),
         (
             ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=constrained"),
-            "sampler.anneal: is for trajec",
+            "sampler.anneal: is no key of ",
         ),
         (
             ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=unconstrained"),
-            "sampler.anneal: is for traj",
+            "sampler.anneal: is no key",
         ),
         (("sampler.anneal=[3e-3,4e-3]", "sampler.anneal_steps=5"), "sampler.anneal: must decrease strictly"),
         (

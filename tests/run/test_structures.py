@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, digest
+from folds import contacts, sequence, walk
+from problems import CHAINS
 from typer.testing import CliRunner
 
-from bench.folds import contacts, sequence, walk
 from hpc.stop import Stop
 from hpc.world import OneRank
 from protmpi import cli, references, tasks
@@ -29,17 +30,9 @@ from protmpi.tasks import structures
 from protmpi.tasks.chain_set import Fits
 from protmpi.tasks.structures import Structures
 
-CONFIG = """
-[data]
-task = "structures"
-file = "{folder}/chains.h5"
-coordinates = {coordinates}
-[model]
-kind = "encoder"
-blocks = 2
-heads = 2
-d = 8
-[train]
+CONFIG = (
+    CHAINS
+    + """[train]
 file = "{folder}/weights-{coordinates}.h5"
 batch = 8
 warmup = 50
@@ -62,6 +55,7 @@ snapshot_every = 12
 [execution]
 store = "{folder}/store.zarr"
 """
+)
 
 
 def made_up(count: int = 24, seed: int = 7) -> chains.ChainData:

@@ -97,7 +97,7 @@ class LangevinBlock(Block[State]):
         return self.regulariser.add_gradient(self.energy.gradient(w, indices)[1], w)
 
     def _minibatches(self, count: int) -> np.ndarray:
-        """Samples (count, W, B) of the next gradients. A replay does not come by the check of the energy, this does."""
+        """Samples (count, W, B) of the next gradients. Unlike a recording, this comes by the check of the energy."""
         self.energy.check()
         drawn = self.streams.integers("minibatch", self.energy.train_size, (count, self.config.batch))
         return np.ascontiguousarray(drawn.swapaxes(0, 1))

@@ -1,4 +1,4 @@
-"""Steps that are recorded once and then replayed: on a GPU as a CUDA graph, with its random numbers.
+"""Steps that are recorded once and then repeated: on a GPU as a CUDA graph, with its random numbers.
 
 A step is some hundred kernels of microseconds each, and Python is slower than they are. A recording repeats the same
 kernels on the same memory, so that whatever changes from step to step lies on the device: state, temperatures, the
@@ -20,12 +20,13 @@ from protmpi.sampling.kernels.pseudo_langevin import PseudoLangevin, State
 
 STRETCH = 256  # steps whose mini-batches are sent to the device together
 
-Replay = Callable[[], None]
-Record = Callable[[Callable[[], None], Sequence[torch.Generator]], Replay]
-"""Makes a replay of work that reads and writes tensors in place and draws from the generators; may carry it out."""
+Recording = Callable[[], None]
+"""Repeats the work that it was made of."""
+Record = Callable[[Callable[[], None], Sequence[torch.Generator]], Recording]
+"""Makes a recording of work that reads and writes tensors in place and draws from the generators; may carry it out."""
 
 
-def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) -> Replay:
+def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) -> Recording:
     """`work` as a CUDA graph."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -68,7 +69,7 @@ class RecordedSteps:
         self._kernel = copy(kernel)
         self._kernel.gradient = self._gradient
         self._kernel.thermostat = replace(kernel.thermostat, temperature=self._temperature)
-        self._replay = _undrawn(record, self._step, generators)
+        self._recording = _undrawn(record, self._step, generators)
 
     def __call__(self, state: State, temperature: Tensor, steps: int) -> State:
         """`state`, which has a gradient in the single scheme, after `steps` steps at `temperature` (W, 1)."""
@@ -80,7 +81,7 @@ class RecordedSteps:
             self._table[: count * self._each].copy_(torch.from_numpy(self._indices(count * self._each)))
             self._next.zero_()
             for _ in range(count):
-                self._replay()
+                self._recording()
         return replace(state, **{name: self._held[name].clone() for name in self._moved})
 
     def _step(self) -> None:
@@ -112,7 +113,7 @@ class RecordedTrajectories:
         self._state = {name: value.clone() for name, value in vars(state).items()}
         self._h, self._kept, self._kernel = h.clone(), kept, copy(kernel)
         self._kernel.temperature, self._kernel.mass = kernel.temperature.clone(), kernel.mass.clone()
-        self._replay = _undrawn(record, self._step, generators)
+        self._recording = _undrawn(record, self._step, generators)
 
     def __call__(
         self, kernel: trajectories.Trajectories, state: trajectories.State, h: Tensor, steps: int
@@ -124,7 +125,7 @@ class RecordedTrajectories:
         self._kernel.temperature.copy_(kernel.temperature)
         self._kernel.mass.copy_(kernel.mass)
         for _ in range(steps):
-            self._replay()
+            self._recording()
         return trajectories.State(**{name: held.clone() for name, held in self._state.items()})
 
     def _step(self) -> None:
@@ -136,10 +137,10 @@ class RecordedTrajectories:
             held.copy_(getattr(after, name))
 
 
-def _undrawn(record: Record, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Replay:
+def _undrawn(record: Record, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Recording:
     """A recording of `work` for which nothing was drawn."""
     before = [generator.get_state() for generator in generators]
-    replay = record(work, generators)
+    recording = record(work, generators)
     for generator, kept in zip(generators, before, strict=True):
         generator.set_state(kept)
-    return replay
+    return recording

@@ -89,7 +89,7 @@ class TrajectoryBlock(Block[State]):
         return probability
 
     def _follow(self, state: State, h: Tensor) -> State:
-        """The steps of a trajectory, recorded once and replayed where that is worth it."""
+        """The steps of a trajectory, recorded once and repeated where that is worth it."""
         c = self.config
         if self.record is not None:
             if self._recorded is None:

@@ -1,6 +1,6 @@
 """What TF32 does to <U>, told without a GPU: matrix products of operands cut to TF32's ten bits of mantissa.
 
-    python bench/tf32.py CONFIG STORE [--rho 1e-3] [--steps 12000] [--set section.key=value]
+    python validation/tf32.py CONFIG STORE [--rho 1e-3] [--steps 12000] [--set section.key=value]
 
 All walkers go on from the last commit of STORE, a run of CONFIG, with the mini-batches and normals of one seed: once in
 float32, once with every product as tensor cores make it, which leave out the other bits of both factors and add up in

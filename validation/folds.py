@@ -1,6 +1,6 @@
 """Made-up structures whose sequences depend on what is close in space: a set with a known answer, for trials.
 
-    python bench/folds.py DIR [--chains 600] [--length 40] [--temperature 1.5] [--seed 1]
+    python validation/folds.py DIR [--chains 600] [--length 40] [--temperature 1.5] [--seed 1]
 
 writes one PDB file per chain. Each chain is a self-avoiding walk of Cα (3.8 Å apart, none closer than 4 Å) pulled
 together into a globule. Its residues are drawn, given the walk, from exp(-E/T) with E = sum of J[s_i, s_j] over pairs

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from bench.progress import Progress
+from hpc.devices import Device
+from protmpi.bench.progress import Progress
 from protmpi.commands import Commands
 from protmpi.errors import ConfigError
 
 app = Commands(add_completion=False)
 
-Device = Literal["auto", "cpu", "cuda"]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.callback(invoke_without_command=True)
-def speed(
+def bench(
     context: typer.Context,
     device: Annotated[Device, typer.Option(help="auto: a GPU where there is one.")] = "auto",
     network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
@@ -34,15 +34,15 @@ def speed(
     from hpc.world import launched_rank
 
     with Progress("bench", speaks=launched_rank() == 0) as progress:
-        from bench import command
         from hpc.world import AbortOnException, connect
+        from protmpi.bench import speed
 
         world = connect()
         with AbortOnException(world):
-            names, counts = network or command.DEFAULT_NETWORKS, walkers or (1, 4, 16, 64)
-            result = command.bench(world, device, names, counts, progress)
+            names, counts = network or speed.DEFAULT_NETWORKS, walkers or (1, 4, 16, 64)
+            result = speed.measure(world, device, names, counts, progress)
     if world.rank == 0:
-        print(command.to_json(result)) if as_json else command.show(result)
+        print(speed.to_json(result)) if as_json else speed.show(result)
 
 
 @app.command()
@@ -82,11 +82,11 @@ def mixing(
 ) -> None:  # fmt: skip
     """What an independent draw costs: trajectories and pseudo-Langevin from the same equilibrated weights."""
     with Progress("bench mixing") as progress:
-        from bench import mixing_command, mixing_table
+        from protmpi.bench import mixing_run, mixing_table
 
-        asked = mixing_command.Asked(
+        asked = mixing_run.Asked(
             config, tuple(temperature or ()), gradients, burn_in, source, tuple(length or ()), tuple(kept or ()),
             tuple(rho or ()), walkers, device, quick, out, tuple(overrides or ()),
         )  # fmt: skip
-        result = mixing_command.measure(asked, progress)
-    print(mixing_command.to_json(result)) if as_json else mixing_table.show(result)
+        result = mixing_run.measure(asked, progress)
+    print(mixing_run.to_json(result)) if as_json else mixing_table.show(result)

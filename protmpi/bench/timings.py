@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, bmm_flop
 
-from bench import baseline
 from hpc.world import OneRank
 from protmpi import models
+from protmpi.bench import baseline
 from protmpi.config import parse
 from protmpi.data.dataset import FoldingData
 from protmpi.sampling.sections import SamplerConfig

@@ -2,7 +2,7 @@
 
     protmpi run OTHER --set 'sampler.temperatures=[T]' --set sampler.start=STORE \\
         --set sampler.walkers_per_temperature=3 --store CONTINUED      for each T; as many walkers as STORE has at it
-    python bench/continued.py STORE CONTINUED ...
+    python validation/continued.py STORE CONTINUED ...
 
 Prints a Markdown table: the means over the walkers of `energy`, of the last quarter of STORE and after the burn-in of
 CONTINUED, and the mean of the differences with its standard error, from the walkers, which are independent.

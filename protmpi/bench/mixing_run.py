@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import mixing
-from bench.command import processor
-from bench.progress import Progress
 from hpc.devices import bind
 from hpc.world import connect
 from protmpi import tasks
+from protmpi.bench import mixing
+from protmpi.bench.progress import Progress
+from protmpi.bench.speed import processor
 from protmpi.config import load
 from protmpi.errors import ConfigError, WorldError
 

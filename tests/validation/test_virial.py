@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from problems import KSPIN
+from virial import virial
 
-from bench.virial import virial
 from protmpi import tasks
 from protmpi.config import load
 from protmpi.ensemble import Ensemble

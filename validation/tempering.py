@@ -1,6 +1,6 @@
 """Replica exchange against independent walkers of the same network: <U>(T) must agree.
 
-    python bench/tempering.py EXCHANGE_STORE INDEPENDENT_STORE
+    python validation/tempering.py EXCHANGE_STORE INDEPENDENT_STORE
 
 Prints a Markdown table: <U> at the temperatures of the independent walkers, theirs and that of the exchange, reweighted
 to the same T (`analysis.free_energy`), with errors and z-scores, both where the chains are in equilibrium.

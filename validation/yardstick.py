@@ -1,6 +1,6 @@
 """Two runs of the same problem by two samplers: every observable must agree at every temperature.
 
-    python bench/yardstick.py STORE STORE [observable ...]
+    python validation/yardstick.py STORE STORE [observable ...]
 
 Prints a Markdown table: both means with their errors, z-score of the difference, difference in per cent. Where a run is
 not in equilibrium there is neither error nor z-score. Exits with 1 when a z-score is beyond 4, or none is known. The

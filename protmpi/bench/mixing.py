@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.correlation import Correlation, correlation, decay, drift
-from bench.measure import NEVER, synchronise
-from bench.progress import Progress
 from protmpi import sampling
+from protmpi.bench.correlation import Correlation, correlation, decay, drift
+from protmpi.bench.progress import Progress
+from protmpi.bench.timings import NEVER, synchronise
 from protmpi.config import Config
 from protmpi.errors import ConfigError
 from protmpi.plan import Plan

@@ -1,6 +1,6 @@
 """Configurational temperature over T of every array of an unconstrained run: where weights are too hot or too cold.
 
-    python bench/virial.py STORE [--first STEP] [--last STEP]
+    python validation/virial.py STORE [--first STEP] [--last STEP]
 
 In equilibrium <w_i dU/dw_i> = T for every parameter (integration by parts), so that <w·dU/dw>/(P T) is 1 over any of
 them. Unlike the kinetic temperature this is a property of the weights, which a slow mode keeps for as long as it takes

@@ -1,6 +1,6 @@
 """What rho does: displacement, kinetic temperature and <U> of one walker at several rho.
 
-    python bench/rho.py CONFIG STORE --rho 5e-8 1e-3 --walker 3 [--steps 20000] [--set section.key=value]
+    python validation/rho.py CONFIG STORE --rho 5e-8 1e-3 --walker 3 [--steps 20000] [--set section.key=value]
 
 All start from the last commit of STORE, a run of CONFIG. Prints a Markdown table: rho, excess temperature of the
 directions in which mini-batch noise is strongest, kinetic temperature, mean squared displacement in

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.show.cells import empty_table, exponent_form, exponent_plus_minus, number_or_dash, plus_minus
-from bench.correlation import FEW_SAMPLES
+from protmpi.bench.correlation import FEW_SAMPLES
 
 HEADS = ("sampler", "acceptance", "tau of U, passes", "per sample of U", "s", "per sample of the error", "s",
          "per e-fold of w", "s", "<U>", "agrees")  # fmt: skip

@@ -6,22 +6,21 @@ import itertools
 import json
 import platform
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import measure
-from bench.progress import Progress
-from hpc.devices import bind
+from hpc.devices import Device, bind
 from hpc.world import World
+from protmpi.bench import timings
+from protmpi.bench.progress import Progress
 from protmpi.data.dataset import FoldingData
 from protmpi.sections import PUBLISHED_NETWORKS
 
-SCHEMES: tuple[measure.Scheme, ...] = ("single", "double")
-Device = Literal["auto", "cpu", "cuda"]
+SCHEMES: tuple[timings.Scheme, ...] = ("single", "double")
 COLUMNS = {
     "network": "network", "scheme": "scheme", "walkers": "walkers", "ranks": "ranks",
     "ms_per_gradient": "ms / gradient", "walker_steps_per_s": "walker-steps / s", "baseline_ratio": "x baseline",
@@ -30,13 +29,13 @@ COLUMNS = {
 PERCENT = ("gemm_fraction", "evaluation_share", "store_share")
 
 
-def bench(
+def measure(
     world: World, device: Device, networks: Sequence[str], walkers: Sequence[int], progress: Progress
 ) -> dict[str, Any]:
     """Time every network; collective. Each row is taken with one rank at work, and with all of them: weak scaling."""
     binding = bind(world, device, 1)
     kind = binding.device.partition(":")[0]
-    data, rate = measure.synthetic_data(), measure.matrix_rate(kind)
+    data, rate = timings.synthetic_data(), timings.matrix_rate(kind)
     progress.plan(len(networks) * len(SCHEMES) * len(walkers) * len({1, world.size}))
     rows = []
     for network in networks:
@@ -53,20 +52,20 @@ def rows_of(
     network: str, data: FoldingData, rate: float, world: World, device: str, walkers: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """The rows of one network: schemes, numbers of walkers, one rank and all. Collective."""
-    task = measure.task_of(network, data, device)
+    task = timings.task_of(network, data, device)
     # walkers that go through the network together: one on a CPU, all on a GPU
     sizes = {count: count if device == "cuda" else 1 for count in walkers}
-    gradients = {size: measure.gradient(task, size, device) for size in set(sizes.values())}
-    others = {size: (measure.evaluation(task, size, device), measure.store(task, size, device)) for size in gradients}
+    gradients = {size: timings.gradient(task, size, device) for size in set(sizes.values())}
+    others = {size: (timings.evaluation(task, size, device), timings.store(task, size, device)) for size in gradients}
     for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
         each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
         world.barrier()
         if world.rank < ranks:
-            block = measure.product_block(task, count, scheme, device)
-            steps = measure.GPU_STEPS if device == "cuda" else max(1, 16 // count)
-            fast, slow = measure.medians(
+            block = timings.product_block(task, count, scheme, device)
+            steps = timings.GPU_STEPS if device == "cuda" else max(1, 16 // count)
+            fast, slow = timings.medians(
                 lambda block=block, steps=steps: block.explore(steps),  # type: ignore[misc]
-                measure.baseline_step(task, data, device),
+                timings.baseline_step(task, data, device),
                 device=device,
             )
             each = fast / (steps * count)
