@@ -21,6 +21,7 @@ from protmpi import config as configuration
 from protmpi import tasks
 from protmpi.config import Config
 from protmpi.data import chains, dataset
+from protmpi.keys import explain
 from protmpi.plan import Plan
 from protmpi.store.schema import Variable
 
@@ -77,7 +78,7 @@ def configuration_page() -> Iterator[str]:
     yield "# Keys of a configuration"
     yield ""
     yield "A configuration is a TOML file. `--set section.key=value` replaces a key on the command line."
-    for section, rows in itertools.groupby(configuration.explain(), key=lambda row: row[0].split(".")[0]):
+    for section, rows in itertools.groupby(explain(), key=lambda row: row[0].split(".")[0]):
         yield ""
         yield f"## `[{section}]`"
         yield ""

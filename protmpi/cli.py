@@ -305,8 +305,8 @@ def config(
     from rich.console import Console
     from rich.table import Table
 
-    from protmpi.config import explain as rows
     from protmpi.config import load
+    from protmpi.keys import explain as rows
 
     if file is not None:
         print(json.dumps(load(file, overrides).written(), indent=2))

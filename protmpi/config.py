@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import tomllib
-import types
 import typing
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_validator
@@ -229,7 +226,7 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     in_file = {name: set(keys) for name, keys in raw.items() if isinstance(keys, dict)}
     changed = {_apply(raw, override) for override in overrides or []}
     for name, _ in {change for change in changed if change[1] == "kind"}:
-        fields, kind = _sections(name)[0].model_fields, raw[name]["kind"]
+        fields, kind = classes_of(name)[0].model_fields, raw[name]["kind"]
         for key in in_file.get(name, set()) & fields.keys():
             if (name, key) not in changed and kind not in (kinds_of(fields[key]) or [kind]):
                 del raw[name][key]
@@ -273,7 +270,7 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     branches = ("function-", "constrained-", "literal")  # pydantic's names for the arms of a union, no key of ours
     location = [str(part) for part in first["loc"] if not str(part).startswith(branches)]
-    section = _sections(location[0])[0] if location else Config
+    section = classes_of(location[0])[0] if location else Config
     if len(location) > 1 and location[1] in TASKS:
         section = TASKS[location.pop(1)].section
     name = ".".join(location)
@@ -293,7 +290,7 @@ def _one_line(error: ValidationError) -> str:
     return f"{name}.{message}" if name and ":" in message.split(" ")[0] else f"{name}: {message}" if name else message
 
 
-def _sections(name: str) -> list[type[BaseModel]]:
+def classes_of(name: str) -> list[type[BaseModel]]:
     """The classes that a section may have: several for [data], one for each task."""
     if name == "data":
         return [task.section for task in TASKS.values()]
@@ -307,46 +304,3 @@ def to_toml(config: dict[str, Any], head: str) -> str:
     for name, section in config.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
     return "\n".join(lines) + "\n"
-
-
-def explain() -> Iterator[tuple[str, str, str, str, str]]:
-    """Rows (key, type, default, unit, meaning) of every key."""
-    for section_name in Config.model_fields:
-        for section in _sections(section_name):
-            task = f' (task = "{section.model_fields["task"].default}")' if section_name == "data" else ""
-            for name, field in section.model_fields.items():
-                kinds = [kind for kind in kinds_of(field) if kind != "auto"]
-                only = f" ({', '.join(kinds)})" if kinds else task
-                extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-                yield (
-                    f"{section_name}.{name}",
-                    _type_name(field.annotation),
-                    _literal(field.default),
-                    str(extra.get("unit", "")),
-                    f"{field.description}{only}",
-                )
-
-
-def _type_name(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return _type_name(arguments[0])
-    if origin is Literal:
-        return " | ".join(f'"{choice}"' for choice in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " | ".join(_type_name(part) for part in arguments if part is not type(None))
-    if origin is list:
-        return f"list of {_type_name(arguments[0])}"
-    return {"Path": "path", "str": "string", "bool": "true | false"}.get(annotation.__name__, annotation.__name__)
-
-
-def _literal(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}" if math.isfinite(value) else str(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
-    return f'"{value}"' if isinstance(value, (str, Path)) else str(value)

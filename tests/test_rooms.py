@@ -57,7 +57,7 @@ HOUSE = {
         ("protmpi.sections", "protmpi.data.sections", "protmpi.sampling.sections", "protmpi.sampling.kinds",
          "protmpi.kinds"), ("ground",)
     ),
-    "config": Room(("protmpi.config",), ("ground", "sections")),
+    "config": Room(("protmpi.config", "protmpi.keys"), ("ground", "sections")),
     "data": Room(("protmpi.data.*",), ("ground", "files", "sections")),
     # no file
     "models": Room(("protmpi.models.*",), ("ground", "sections")),

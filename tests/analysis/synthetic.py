@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.signal import lfilter
 
+from protmpi import sampling
+from protmpi.models.layout import Layout
+from protmpi.sampling.sections import SamplerConfig
 from protmpi.store.creation import create
 from protmpi.store.schema import Schema
 from protmpi.store.writer import Writer
-from protmpi.variables import Axis, Constant, Variable
+from protmpi.variables import Axis, Constant, Role, Variable
 
 RECORD_EVERY = 100
 DRAWS_PER_SNAPSHOT = 10
@@ -63,6 +67,14 @@ def ar1_error(phi: float, draws: int) -> float:
     return float(np.sqrt((1 + 2 * np.sum((1 - lag / draws) * phi**lag)) / draws))
 
 
+@cache
+def roles(sphere: bool) -> dict[str, Role]:
+    """Of every quantity that a sampler records of itself, as it declares them."""
+    kinds = ("constrained", "constrained-trajectories") if sphere else ("unconstrained", "trajectories")
+    layout = Layout([("w", (1,))])
+    return {v.name: v.role for kind in kinds for v in sampling.variables(SamplerConfig(kind=kind), layout, "nats")}
+
+
 def write_store(
     path: Path,
     temperature: np.ndarray,
@@ -109,6 +121,7 @@ def write_store(
             dims=DIMS.get(name, ()),
             shape=values.shape[2:],
             physics=name != "seconds",
+            role=roles(sphere).get(name, "law"),
         )
         for name, values in rows.items()
     )

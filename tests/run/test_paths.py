@@ -59,7 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def keys_of_paths() -> list[tuple[str, str, str]]:
     """(task, section, key) of every path that there is."""
     found = [("folding", section, key) for section in ("model", "train", "sampler", "tempering", "run", "execution")
-             for key, field in configuration._sections(section)[0].model_fields.items()
+             for key, field in configuration.classes_of(section)[0].model_fields.items()
              if field.annotation is Path]  # fmt: skip
     found += [(task, "data", key) for task, kind in TASKS.items() for key, field in kind.section.model_fields.items()
               if field.annotation is Path or key == "structure"]  # fmt: skip
