@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-
 from analysis.commands import contacts, ladder, runs, structures, training
+from protmpi import commands
 from protmpi.commands import Commands
-from protmpi.errors import ProtmpiError
 
 app = Commands(
-    help="Offline analysis of protmpi stores; needs neither torch nor MPI.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+@app.callback()
+def program(version: commands.Version = False) -> None:
+    """Offline analysis of protmpi stores; needs neither torch nor MPI."""
+
+
 app.add_typer(contacts.app, name="contacts")
 for command in (runs.thermodynamics, runs.report, ladder.tempering, ladder.free_energy, training.training,
                 structures.structure, training.points, runs.compare, runs.watch):  # fmt: skip
@@ -22,8 +23,4 @@ for command in (runs.thermodynamics, runs.report, ladder.tempering, ladder.free_
 
 def main() -> None:
     """Entry point: a mistake that the user can mend is one line on stderr."""
-    try:
-        app()
-    except ProtmpiError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(error.status) from None
+    commands.main(app, "protmpi-analysis")

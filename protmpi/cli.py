@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpc.world import launched_rank
+from protmpi import commands
 from protmpi.bench.commands import app as bench_commands
 from protmpi.commands import Commands
 from protmpi.data.commands import app as data_commands
@@ -22,13 +23,16 @@ if TYPE_CHECKING:
 
 app = Commands(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Boltzmann sampling of the parameters of small protein networks.",
 )
 app.add_typer(data_commands, name="data", help="Structures, sequences, data sets.")
 app.add_typer(bench_commands, name="bench")
 app.add_typer(structures_commands, name="structures", help="What trained networks of protein chains know.")
+
+@app.callback()
+def program(version: commands.Version = False) -> None:
+    """Boltzmann sampling of the parameters of small protein networks."""
+
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
 ConfigFile = Annotated[
@@ -321,9 +325,4 @@ def config(
 
 def main() -> None:
     """Entry point: an error of the user is one line on one rank and exit status 2."""
-    try:
-        app()
-    except ProtmpiError as error:
-        if launched_rank() == 0:
-            print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.status)
+    commands.main(app, "protmpi", speaks=launched_rank() == 0)

@@ -7,18 +7,27 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from protmpi.errors import ConfigError
+from protmpi import __version__
+from protmpi.errors import ConfigError, ProtmpiError
 from protmpi.paths import expanded
+
+EXTRAS = {  # top-level module -> the extra of pyproject.toml that installs it
+    "torch": "sample", "numba": "sample", "mpi4py": "sample", "gemmi": "sample", "submitit": "launch",
+    "transformers": "plm",
+}  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(typer.Typer):
     """Commands that get each of their arguments and options which is a path, or a list of paths, expanded."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(context_settings={"help_option_names": ["-h", "--help"]}, **settings)
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         """A character that standard output has no code for is written as an escape: \\u03b1 for α."""
@@ -39,6 +48,54 @@ class Commands(typer.Typer):
             return function
 
         return with_paths
+
+
+def main(app: Commands, name: str, speaks: bool = True) -> None:
+    """Run the program `name`. A mistake of the user is one line on stderr and status 2.
+
+    `speaks`: this process may print it.
+    """
+    line = ""
+    try:
+        status = app(standalone_mode=False, prog_name=name)
+    except ProtmpiError as error:
+        status, line = error.status, " ".join(str(error).split())
+    except ModuleNotFoundError as error:
+        module = (error.name or "").split(".")[0]
+        if module not in EXTRAS:
+            raise
+        status, line = 2, f"this needs {module}, which is not installed: pip install 'protmpi[{EXTRAS[module]}]'"
+    except Exception as error:  # typer has a click of its own, whose exceptions have no public name
+        status, line = _of_click(error)
+    if line and speaks:
+        print(f"error: {line}", file=sys.stderr)
+    if status:
+        raise SystemExit(status)
+
+
+def _of_click(error: Any) -> tuple[int, str]:
+    """Status and line of a wrong command line; raises any other error again."""
+    kind = type(error).__name__
+    if kind == "Abort":
+        return 130, "interrupted"
+    if not hasattr(error, "format_message"):
+        raise error
+    if kind == "NoArgsIsHelpError":
+        error.show()
+        return 2, ""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    shows = f"; `{error.ctx.command_path} --help` shows what there is" if getattr(error, "ctx", None) else ""
+    return 2, f"{message[:1].lower()}{message[1:]}{shows}"
+
+
+def version(wanted: bool) -> None:
+    """The option --version."""
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")]
 
 
 def resolved(given: Any) -> Any:

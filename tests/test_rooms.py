@@ -95,7 +95,7 @@ HOUSE = {
     "subjects": Room(("analysis.subjects",)),
     "report": Room(("analysis.report.*",), ("ground", "reading", "show", *SHOWN)),
     "commands": Room(("analysis.commands.*",), ("ground", "command lines", "reading", "show", *SHOWN, "report")),
-    "analysis": Room(("analysis", "analysis.cli"), ("ground", "command lines", "reading", *SHOWN, "commands")),
+    "analysis": Room(("analysis", "analysis.cli"), ("command lines", "reading", *SHOWN, "commands")),
     "bench": Room(
         ("protmpi.bench.*",),
         ("ground", "command lines", "machine", "sections", "config", "data", "models", "walkers",
@@ -109,7 +109,7 @@ HOUSE = {
          "bench"),
     ),
     "program": Room(
-        ("protmpi.cli",),
+        ("protmpi.cli", "protmpi.__main__"),
         ("ground", "machine", "command lines", "sections", "config", "models", "store", "tasks", "weights", "run",
          "probes", "commands of data", "subject weights", "analysis", "bench"),
     ),

@@ -72,7 +72,8 @@ def roles(sphere: bool) -> dict[str, Role]:
     """Of every quantity that a sampler records of itself, as it declares them."""
     kinds = ("constrained", "constrained-trajectories") if sphere else ("unconstrained", "trajectories")
     layout = Layout([("w", (1,))])
-    return {v.name: v.role for kind in kinds for v in sampling.variables(SamplerConfig(kind=kind), layout, "nats")}
+    declared = [v for kind in kinds for v in sampling.variables(SamplerConfig(kind=kind), layout, "nats")]
+    return {"slot_temperature": "set", **{v.name: v.role for v in declared}}
 
 
 def write_store(

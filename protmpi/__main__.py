@@ -1,0 +1,5 @@
+"""`python -m protmpi`."""
+
+from protmpi.cli import main
+
+main()

@@ -1,0 +1,90 @@
+"""Wrong command lines, missing extras, and what users expect of any program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from commands import launch
+
+import protmpi
+from analysis import cli as analysis_cli
+from protmpi import cli, commands
+
+PROGRAMS: dict[str, Callable[[], None]] = {"protmpi": cli.main, "protmpi-analysis": analysis_cli.main}
+WRONG = [
+    ("protmpi", ["run"], "missing argument 'CONFIG'; `protmpi run --help` shows what there is"),
+    ("protmpi", ["run", "--foo"], "no such option: --foo; `protmpi run --help` shows what there is"),
+    ("protmpi", ["frob"], "no such command 'frob'; `protmpi --help` shows what there is"),
+    ("protmpi", ["status", "a", "b"], "got unexpected extra argument(s) (b); `protmpi status --help` shows"),
+    ("protmpi", ["bench", "--walkers", "0"], "invalid value for '--walkers'"),
+    ("protmpi-analysis", ["report"], "missing argument 'STORE...'; `protmpi-analysis report --help` shows"),
+]
+
+
+def run(program: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", [program, *arguments])
+    try:
+        PROGRAMS[program]()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(("program", "arguments", "said"), WRONG)
+def test_a_wrong_command_line_is_one_line(
+    program: str, arguments: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(program, arguments, monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_and_version(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(program, ["--version"], monkeypatch) == 0
+    assert capsys.readouterr().out == f"{protmpi.__version__}\n"
+    for asked, status in ((["-h"], 0), (["--help"], 0), ([], 2)):
+        assert run(program, asked, monkeypatch) == status
+        out, err = capsys.readouterr()
+        assert "Usage:" in out + err
+
+
+def test_the_package_is_a_program() -> None:
+    assert launch([sys.executable, "-m", "protmpi", "--version"]).stdout == f"{protmpi.__version__}\n"
+
+
+@pytest.mark.parametrize(("module", "extra"), commands.EXTRAS.items())
+def test_a_missing_extra_is_named(
+    module: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = commands.Commands()
+
+    @app.command()
+    def work() -> None:
+        raise ModuleNotFoundError(f"No module named '{module}.x'", name=f"{module}.x")
+
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(SystemExit) as end:
+        commands.main(app, "program")
+    assert end.value.code == 2
+    line = f"error: this needs {module}, which is not installed: pip install 'protmpi[{extra}]'\n"
+    assert capsys.readouterr().err == line
+
+
+def test_a_module_of_no_extra_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broken twin: what no extra installs must not be hidden."""
+    app = commands.Commands()
+
+    @app.command()
+    def work() -> None:
+        raise ModuleNotFoundError("No module named 'protmpi.gone'", name="protmpi.gone")
+
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(ModuleNotFoundError):
+        commands.main(app, "program")
