@@ -203,6 +203,11 @@ def together(world: World, action: Callable[[], T], meanwhile: Callable[[], obje
         result = action()
     except ProtmpiError as error:
         failure = error
+    except (MemoryError, RuntimeError) as error:  # the latter from torch, which has no error of its own on a CPU
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        failure = ProtmpiError(f"not enough memory: {' '.join(str(error).split()) or 'none is left'}; take a smaller "
+                               "network, data set, or number of walkers")  # fmt: skip
     if meanwhile:
         world.meet(meanwhile)
     failures = [error for error in world.allgather(failure) if error is not None]

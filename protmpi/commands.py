@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,11 @@ def main(app: Commands, name: str, speaks: bool = True) -> None:
         if module not in EXTRAS:
             raise
         status, line = 2, f"this needs {module}, which is not installed: pip install 'protmpi[{EXTRAS[module]}]'"
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        status, line = 1, f"standard output cannot be written: {error.strerror}"
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, which Python closes at its end, and with it what is left
     except Exception as error:  # typer has a click of its own, whose exceptions have no public name
         status, line = _of_click(error)
     if line and speaks:

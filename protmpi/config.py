@@ -223,6 +223,10 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
+    names = [override.partition("=")[0].strip() for override in overrides or []]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--set {name}: is given twice")
     in_file = {name: set(keys) for name, keys in raw.items() if isinstance(keys, dict)}
     changed = {_apply(raw, override) for override in overrides or []}
     for name, _ in {change for change in changed if change[1] == "kind"}:
@@ -283,6 +287,10 @@ def _one_line(error: ValidationError) -> str:
         return f"{name}.task: {first['ctx']['tag']!r} is no task; choose one of {', '.join(TASKS)}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
+    same = [each for each in error.errors() if each["loc"][:2] == first["loc"][:2]]
+    words = [each["ctx"]["expected"] for each in same if each["type"] == "literal_error"]
+    if words and first["type"] != "literal_error":  # a union of a number and a word
+        message += f", or {words[0]}"
     if first["type"] != "value_error":
         message += f", not {first['input']!r}"
         return f"{name}: {message}"

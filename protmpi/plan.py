@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpc.room import free_disk, free_memory
 from protmpi import sampling, weights
 from protmpi.config import Config
+from protmpi.errors import ConfigError
 from protmpi.sampling.kernels.energy import Regulariser
 from protmpi.sampling.temperature import ladder
 from protmpi.starts import Starts
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protmpi.pilot import Pilot
+
+
+COPIES = 12  # arrays (P,) that a walker holds: state, masses, start, streams, and what is kept and being written
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,21 @@ class Plan:
         """Raises DataError when the starting weights are missing or do not fit."""
         found = weights.load(config.train.file, config, task) if config.takes_references else None
         return cls(config, task, found, walkers_per_block, pilot)
+
+    def require_room(self, ranks_here: int, ranks: int) -> None:
+        """Raises ConfigError where the walkers do not fit the memory of this machine, or the draws the disk.
+
+        `ranks_here` of all `ranks` run on this machine.
+        """
+        mine = -(-self.walkers * ranks_here // ranks)
+        need, free = float(mine) * COPIES * 4 * self.task.layout.size, free_memory()
+        if need > free:
+            raise ConfigError(f"sampler.walkers_per_temperature: {mine:,} walkers of {self.task.layout.size:,} "
+                              f"parameters need {need / 1e9:.3g} GB of memory, {free / 1e9:.3g} are free")  # fmt: skip
+        path, size = self.config.execution.store, self.schema.bytes()
+        if not path.exists() and size > (disk := free_disk(path)):
+            raise ConfigError(f"run.steps: the store would take {size / 1e9:.3g} GB, {disk / 1e9:.3g} are free at "
+                              f"{path}; raise run.record_every, or take fewer steps")  # fmt: skip
 
     @property
     def walkers(self) -> int:

@@ -45,8 +45,9 @@ def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
     measured = together(world, lambda: block_size(config, task, world.size) if world.rank == 0 else 0)
     size = world.allgather(measured)[0]
     plan = together(world, lambda: Plan.of(config, task, size, pilot))
-    blocks = together(world, lambda: my_blocks(plan.blocks, world))
     places = world.allgather(binding)
+    together(world, lambda: plan.require_room([place.host for place in places].count(binding.host), world.size))
+    blocks = together(world, lambda: my_blocks(plan.blocks, world))
     findings = doctor.essentials(places)
     display.start(plan, places, findings)
     doctor.require(findings)

@@ -11,6 +11,7 @@ from hpc.devices import Device
 from protmpi.bench.progress import Progress
 from protmpi.commands import Commands
 from protmpi.errors import ConfigError
+from protmpi.sections import PUBLISHED_NETWORKS
 
 app = Commands(add_completion=False)
 
@@ -33,6 +34,10 @@ def bench(
         return
     from hpc.world import launched_rank
 
+    unknown = sorted(set(network or ()) - PUBLISHED_NETWORKS.keys())
+    if unknown:
+        names = ", ".join(PUBLISHED_NETWORKS)
+        raise ConfigError(f"--network {unknown[0]}: no published network; choose one of {names}")
     with Progress("bench", speaks=launched_rank() == 0) as progress:
         from hpc.world import AbortOnException, connect
         from protmpi.bench import speed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from commands import launch
@@ -88,3 +89,48 @@ def test_a_module_of_no_extra_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(ModuleNotFoundError):
         commands.main(app, "program")
+
+
+SMOKE = str(Path(__file__).parents[2] / "configs" / "smoke.toml")
+TOO_MUCH = [
+    ("run.steps=99999999999999999999", "run.steps: the store would take 1.35e+13 GB"),
+    ("model.layers=[1000000,1000000]", "sampler.walkers_per_temperature: 4 walkers of 1,000,013,000,003 parameters"),
+    ("sampler.walkers_per_temperature=1000000000", "sampler.walkers_per_temperature: 2,000,000,000 walkers of 84"),
+    ("data.spins=1000000000000", "not enough memory: "),
+    ('sampler.rho="atuo"', f"{SMOKE}: sampler.rho: input should be a valid number, unable to parse string as a number, "
+     "or 'auto', not 'atuo'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "said"), TOO_MUCH)
+def test_what_no_machine_can_hold_is_said_before_the_start(
+    change: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "a.zarr"
+    assert run("protmpi", ["run", SMOKE, "--store", str(store), "--set", change], monkeypatch) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith(f"error: {said}")
+    assert not store.exists()
+
+
+def test_a_key_is_set_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = ["--set", "run.steps=2000", "--set", " run.steps =3000"]
+    assert run("protmpi", ["config", SMOKE, *changes], monkeypatch) == 2
+    assert capsys.readouterr().err == "error: --set run.steps: is given twice\n"
+
+
+def test_a_network_to_time_must_be_published(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("protmpi", ["bench", "--network", "foo"], monkeypatch) == 2
+    assert capsys.readouterr().err.startswith("error: --network foo: no published network; choose one of transformer-1")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_output_is_one_line() -> None:
+    command = f"{sys.executable} -m protmpi config --explain > /dev/full"
+    done = launch(["/bin/sh", "-c", command])
+    assert done.returncode == 1
+    assert done.stderr == "error: standard output cannot be written: No space left on device\n"
