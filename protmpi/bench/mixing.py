@@ -336,4 +336,4 @@ def check(config: Config, rhos: Sequence[float | None], temperatures: Sequence[f
             raise ConfigError(f"--rho {rho:g}: not between 0 and {most:.4g}, which sampler.scheme and rho_max allow")
     for temperature in temperatures:
         if not 0.0 < temperature < math.inf:
-            raise ConfigError(f"--temperature {temperature:g}: is no positive number")
+            raise ConfigError(f"--temperature {temperature:g}: is not a positive number")

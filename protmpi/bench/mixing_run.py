@@ -111,7 +111,7 @@ def _check(asked: Asked, config: Any, temperatures: list[float]) -> None:
         if not 0.0 < kept <= 1.0:
             raise ConfigError(f"--kept {kept:g}: is a share of the momentum, above 0 and at most 1")
     if asked.source and asked.source.suffix != ".zarr":
-        raise ConfigError(f"--from {asked.source}: is no store, whose name ends in .zarr")
+        raise ConfigError(f"--from {asked.source}: is not a store, whose name ends in .zarr")
     if asked.out and (asked.out.exists() or not asked.out.parent.is_dir()):
         wrong = "exists" if asked.out.exists() else "its folder does not exist"
         raise ConfigError(f"--out {asked.out}: {wrong}; choose another file")

@@ -79,7 +79,7 @@ def read(path: Path) -> Alignment:
         strange = set(row) - set(AMINO_ACIDS + UNKNOWN + "-.")
         if strange:
             raise DataError(
-                f"{path}: {name}: {min(strange)!r} is no amino acid; allowed are {AMINO_ACIDS}, "
+                f"{path}: {name}: {min(strange)!r} is not an amino acid; allowed are {AMINO_ACIDS}, "
                 f"{UNKNOWN} (unknown), - and . (gaps)"
             )
         counts["gaps"] += row.count("-") + row.count(".")

@@ -28,7 +28,7 @@ def checked(name: str, text: str) -> str:
         if "\t" in line:
             raise DataError(f"{where}: has a tab; PDB files have columns of spaces")
         if not NUMBER.fullmatch(line[22:26]):
-            raise DataError(f"{where}: {line[22:26]!r} in columns 23 to 26 is no residue number")
+            raise DataError(f"{where}: {line[22:26]!r} in columns 23 to 26 is not a residue number")
         if line[17:21] in four_letters:
             line = f"{line[:17]}{PARENTS[line[17:21].upper()]} {line[21:]}"
         line = line[:30] + _place(where, line[30:54]) + line[54:]

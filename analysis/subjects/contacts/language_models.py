@@ -123,7 +123,7 @@ def _is_causal(name: str, config: Any, masked: Any) -> bool:
         return True
     if type(config) not in masked:
         what = ", ".join(architectures) or config.model_type
-        raise DataError(f"{name}: {what} is no masked language model; give one, such as facebook/esm2_t6_8M_UR50D")
+        raise DataError(f"{name}: {what} is not a masked language model; give one, such as facebook/esm2_t6_8M_UR50D")
     return False
 
 
