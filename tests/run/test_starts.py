@@ -276,6 +276,6 @@ def test_auto_is_resolved_by_the_size_of_the_training_set(tmp_path: Path) -> Non
     annealed = config(tmp_path, "sampler.anneal=[3e-3]", "sampler.anneal_steps=5")
     assert annealed.resolved(50_000).sampler.anneal == [3e-3]
     with pytest.raises(
-        ConfigError, match=r'sampler\.anneal: is for trajectories, and kind = "auto" is none for 50,001'
+        ConfigError, match=r'sampler\.anneal: needs trajectories, and kind = "auto" has none for 50,001'
     ):
         annealed.resolved(50_001)
