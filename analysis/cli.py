@@ -21,7 +21,7 @@ for command in (runs.thermodynamics, runs.report, ladder.tempering, ladder.free_
 
 
 def main() -> None:
-    """Entry point: a mistake that the user can mend is one line on stderr."""
+    """Entry point. A mistake that the user can correct is one line on stderr."""
     try:
         app()
     except ProtmpiError as error:
