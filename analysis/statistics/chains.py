@@ -1,4 +1,4 @@
-"""Correlated series: mean with its error, effective samples, R-hat, and the begin of equilibrium.
+"""Correlated series: mean with its error, effective samples, R-hat, and the start of equilibrium.
 
 A set of chains is an array (chain, draw) of one observable at one temperature; the chains are independent.
 

@@ -62,7 +62,7 @@ def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:
     """Slope of ln p'(U)/p(U) over β - β'. It is 1 if both follow the Boltzmann law at the given temperatures.
 
     Logistic regression of "from the upper temperature" on U; standard error within chains from the response of
-    the slope to each draw, for it is there to be tested.
+    the slope to each draw, because that error can be tested.
     """
     energies = np.concatenate([lower.energies, upper.energies])
     unit = energies.std()
