@@ -5,15 +5,15 @@
     run = open_run("runs/demo/store.zarr")
     print(thermodynamics(run))          # and overlaps(run), gains(run), attention(run), ...: xarray datasets
 
-reading     a store by temperature instead of by walker, and which of its rows count
+reading     a store by temperature instead of by walker, and the rows that count
 statistics  correlated series: errors, effective samples, equilibrium, significance; histograms, MBAR, curves of T
 show        numbers as text, tables, the style of figures, CSV, pieces of a page
-subjects    what can be known, each with measure, tables and figures: thermodynamics, ladder, weights, attention,
+subjects    the parts of a report, each with measure, tables and figures: thermodynamics, ladder, weights, attention,
             distance, chains, contacts, training, network, checks; together: several runs
 report      a loop over one table of subjects (`report/subjects.py`), its page and its files
-commands    the program `protmpi-analysis`, one file for each group of commands; cli puts them together
+commands    the program `protmpi-analysis`, one file for each group of commands; cli joins them
 
-Each uses only what stands above it; subjects use each other in the order of tests/test_rooms.py. Networks are run again
+Each package uses only those above it. Subjects use each other in the order of tests/test_rooms.py. Networks are run
 in two modules only, which need torch: `subjects.contacts.language_models` and `subjects.contacts.folding_networks`.
 """
 
@@ -67,7 +67,7 @@ PLACES = {
     "weights.gains": ("gains", "last_block"),
     "weights.overlaps": ("overlaps",),
 }
-"""Module below `analysis.subjects` -> what is imported from it when it is asked for: numpy and zarr take a second."""
+"""Module below `analysis.subjects` -> names imported from it at their first use: numpy and zarr take a second."""
 
 
 def __getattr__(name: str) -> object:

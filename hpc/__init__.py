@@ -2,10 +2,10 @@
 
 world     ranks and collectives
 devices   rank -> GPU and threads
-doctor    what is wrong with the machine, before a run
-lock      who writes a store
+doctor    checks of the machine before a run
+lock      one writer per store
 stop      when to stop
 launch    command lines -> jobs, through submitit
-jobs      what became of them
-restarts  how often to start again
+jobs      states of the jobs
+restarts  limit of restarts
 """

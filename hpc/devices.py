@@ -11,12 +11,12 @@ from hpc.world import World, local_position
 from protmpi.errors import WorldError
 
 Device = Literal["auto", "cpu", "cuda"]
-"""What is asked for; auto: a GPU where there is one."""
+"""Requested device; auto: a GPU if there is one."""
 
 
 @dataclass(frozen=True)
 class Binding:
-    """The place of one rank."""
+    """Host, device and threads of one rank."""
 
     rank: int
     host: str
@@ -25,9 +25,9 @@ class Binding:
     device_name: str
     threads: int
     cores: tuple[int, ...]
-    """Cores of the machine that the launcher lets this rank use."""
+    """Cores that the launcher lets this rank use."""
     uuid: str = ""
-    """Of the GPU, "" on a CPU."""
+    """Name of the GPU, "" on a CPU."""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "cores": len(self.cores)}
@@ -39,9 +39,9 @@ def available_cores() -> tuple[int, ...]:
 
 
 def gpu_index(local_rank: int, local_ranks: int, visible: int) -> int:
-    """Index of the GPU of a rank. One visible device means index 0: the launcher has bound it already.
+    """Index of the GPU of a rank. A single visible device has index 0: the launcher has already bound the rank to it.
 
-    Raises WorldError when the ranks of a machine outnumber its GPUs.
+    Raises WorldError if a machine has more ranks than GPUs.
     """
     if visible == 1:
         return 0
@@ -52,12 +52,12 @@ def gpu_index(local_rank: int, local_ranks: int, visible: int) -> int:
 
 
 def cpu_threads(asked: int | str, local_ranks: int, cores: int) -> int:
-    """Threads of a CPU rank: the number asked for, or an equal share of the cores of the machine."""
+    """Threads of a CPU rank: the requested number, or an equal part of the cores of the machine."""
     return max(1, cores // local_ranks) if asked == "divide" else int(asked)
 
 
 def bind(world: World, device: Device, threads: int | str, tf32: bool = False) -> Binding:
-    """Give this rank its device and threads, and tell torch. Collective."""
+    """Choose device and threads of this rank and set them in torch. Collective."""
     import torch
 
     local_rank, local_ranks = local_position(world)

@@ -1,6 +1,6 @@
 """Is this machine fit for a run? Ranks, devices, threads, clocks and the file system, one verdict each.
 
-`protmpi doctor` shows everything; a run asks for the cheap half (`essentials`) and refuses to begin on an ERROR.
+`protmpi doctor` runs all checks. A run makes only the cheap ones (`essentials`) and refuses to begin on an ERROR.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Verdict = Literal["PASS", "WARN", "ERROR"]
 PASS: Final = "PASS"
 WARN: Final = "WARN"
 ERROR: Final = "ERROR"
-CLOCKS = 5.0  # seconds that the clocks of two machines may differ before lock ages and deadlines mislead
-SLOW_DISK = 1.0  # seconds for one small file to reach the disk; a commit waits for some files of every walker
-ROOM = 1 << 30  # bytes free where a run writes, below which even a small one may not end
+CLOCKS = 5.0  # largest difference of clocks, in seconds, for which lock ages and deadlines are reliable
+SLOW_DISK = 1.0  # acceptable seconds to force one small file to the disk; a commit waits for some files of every walker
+ROOM = 1 << 30  # free bytes below which even a small run may not finish
 PACKAGES = ("protmpi", "torch", "numpy", "zarr", "mpi4py")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to, and what to do where it did not pass."""
+    """Result of one check, and what to do if it did not pass."""
 
     check: str
     verdict: Verdict
@@ -45,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """The places of all ranks and every finding; the same on every rank."""
+    """Hosts and devices of all ranks, and all findings. The same on every rank."""
 
     places: list[Binding]
     findings: list[Finding]
@@ -60,9 +60,9 @@ class Report:
 
 
 def examine(device: Device, threads: int | str, store: Path) -> Report:
-    """Everything there is to check for a run that writes `store`. Collective among the ranks that found each other."""
+    """All checks for a run that writes `store`. Collective among the ranks that found each other."""
     container = _container()
-    if container.verdict == ERROR:  # MPI would end this process with a message that helps nobody
+    if container.verdict == ERROR:  # MPI would end this process with an unhelpful message
         return Report([], [container])
     try:
         world, meeting = connect(), None
@@ -78,7 +78,7 @@ def examine(device: Device, threads: int | str, store: Path) -> Report:
 
 
 def essentials(places: list[Binding]) -> list[Finding]:
-    """What a run asks for before it begins; costs nothing."""
+    """The checks that a run makes before it begins. They cost nothing."""
     return [_devices(places), _threads(places), _time_left()]
 
 
@@ -86,15 +86,15 @@ def require(findings: list[Finding]) -> None:
     """Raise WorldError for the first ERROR."""
     for finding in findings:
         if finding.verdict == ERROR:
-            raise WorldError(f"{finding.check}: {finding.detail}; `protmpi doctor` tells more")
+            raise WorldError(f"{finding.check}: {finding.detail}; `protmpi doctor` reports more")
 
 
 def _container(environment: Mapping[str, str] = os.environ) -> Finding:
-    """Whether an mpirun outside of a container and the MPI library inside are of one series, before MPI starts."""
+    """Check before MPI starts that mpirun outside a container and the MPI library inside are of the same series."""
     image = environment.get("APPTAINER_CONTAINER") or environment.get("SINGULARITY_CONTAINER")
     if not image:
         return Finding("container", PASS, "none")
-    outside = environment.get("OMPI_VERSION", "")  # mpirun of Open MPI tells it from 5.0 on
+    outside = environment.get("OMPI_VERSION", "")  # mpirun of Open MPI sets it since version 5.0
     inside = _library_version(environment) if outside else ""
     series = re.search(r"Open MPI v(\d+)", inside)
     if series and series[1] != outside.partition(".")[0]:
@@ -105,7 +105,7 @@ def _container(environment: Mapping[str, str] = os.environ) -> Finding:
 
 
 def _library_version(environment: Mapping[str, str]) -> str:
-    """What the MPI library says of itself, asked without starting it; "" without one."""
+    """Name and version of the MPI library, found without starting it; "" if there is none."""
     question = ("import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; "
                 "print(MPI.Get_library_version().split(',')[0])")  # fmt: skip
     asked = subprocess.run([sys.executable, "-c", question], env=dict(environment), capture_output=True, text=True)
@@ -125,7 +125,7 @@ def _library(world: World) -> Finding:
 
 
 def _programs(world: World) -> Finding:
-    """All ranks must run the same program: else their sums, and with them the swaps, differ."""
+    """Check that all ranks run the same program. Otherwise their sums, and so their swaps, would differ."""
     versions = {name: _version(name) for name in PACKAGES}
     everyone = world.allgather(versions)
     differing = [name for name in PACKAGES if len({theirs[name] for theirs in everyone}) > 1]
@@ -151,8 +151,8 @@ def _devices(places: list[Binding]) -> Finding:
     if shared:
         return Finding("devices", ERROR, f"several ranks share GPU {', '.join(shared)}: start one rank per GPU")
     if 0 < len(cards) < len(places):
-        return Finding("devices", ERROR, f"{len(cards)} of {len(places)} ranks have a GPU, the others none: they would "
-                       "wait for each other; ask for one GPU per rank, or set execution.device = \"cpu\"")  # fmt: skip
+        return Finding("devices", ERROR, f"{len(cards)} of {len(places)} ranks have a GPU, the others have none: they "
+                       "would wait for each other; take one GPU per rank, or execution.device = \"cpu\"")  # fmt: skip
     if Path("/dev/nvidia0").exists() and not torch.cuda.is_available():
         return Finding("devices", WARN, "this machine has a GPU, but torch does not see it: the CPU is used; check the "
                        "driver and CUDA_VISIBLE_DEVICES, or apptainer --nv")  # fmt: skip
@@ -160,7 +160,7 @@ def _devices(places: list[Binding]) -> Finding:
 
 
 def _threads(places: list[Binding]) -> Finding:
-    """Ranks and threads against the cores that the launcher left them."""
+    """Compare ranks and threads with the cores that the launcher gives them."""
     crowded, idle = [], []
     for host in dict.fromkeys(place.host for place in places):
         here = [place for place in places if place.host == host]
@@ -187,7 +187,7 @@ def _clocks(world: World) -> Finding:
 
 
 def _file_system(world: World, store: Path) -> Finding:
-    """Where the store will be: a file that is renamed and forced to the disk by rank 0 is seen by every rank."""
+    """Check the folder of the store: every rank must see a file that rank 0 renames and forces to the disk."""
     folder = _existing(store)
     token = world.allgather(uuid.uuid4().hex)[0]
     shown = folder / f".protmpi-doctor.{token}"
@@ -215,7 +215,7 @@ def _file_system(world: World, store: Path) -> Finding:
 
 
 def _publish(path: Path, token: str) -> None:
-    """Write under another name, force to the disk, rename, force the folder: as a commit does."""
+    """Write a draft, force it to the disk, rename it and force the folder to the disk, as a commit does."""
     draft = path.with_name(f"{path.name}.draft")
     try:
         with draft.open("w") as file:
@@ -240,7 +240,7 @@ def _sees(path: Path, token: str) -> bool:
 
 
 def _existing(store: Path) -> Path:
-    """The nearest folder above a store that is there already."""
+    """The nearest existing folder above a store."""
     return next(folder for folder in store.absolute().parents if folder.is_dir())
 
 
@@ -257,6 +257,6 @@ def _time_left(environment: Mapping[str, str] = os.environ) -> Finding:
         return Finding("time", PASS, f"the job ends in {left / 60:.0f} min")
     if not environment.get(name):
         return Finding("time", PASS, "no end of the job is known; execution.wall_time sets one")
-    wrong = f"= {environment[name]!r} is no time" if left is None else f"is past by {-left / 60:,.0f} min"
-    return Finding("time", WARN, f"{name} {wrong}: it was left by another job and is not heeded; unset it; "
+    wrong = f"= {environment[name]!r} is not a time" if left is None else f"is past by {-left / 60:,.0f} min"
+    return Finding("time", WARN, f"{name} {wrong}: another job left it and it is ignored; unset it; "
                    "execution.wall_time sets an end")  # fmt: skip

@@ -1,9 +1,9 @@
-"""The folder of a launch: which jobs there are and what became of each. Reads the queue and text files, no pickle.
+"""The folder of a launch: its jobs and their states. They are read from the queue and text files, never from pickles.
 
-    FOLDER/jobs.json        the jobs, their resources, version of the code; written when all are submitted
+    FOLDER/jobs.json        the jobs, their resources, version of the code; written after all are submitted
     FOLDER/code/            copy of the code that the jobs run
-    FOLDER/NAME.toml        configuration of a job in full: what it runs
-    FOLDER/NAME.lives       a line whenever the job starts or ends: it may live several times
+    FOLDER/NAME.toml        full configuration of a job
+    FOLDER/NAME.lives       one line for each start and each end of the job, which may start several times
     FOLDER/log/             output of the jobs, and submitit's own files
 """
 
@@ -23,12 +23,12 @@ from protmpi.errors import LaunchError
 
 INDEX = "jobs.json"
 WAITING = {"pending", "running", "completing", "configuring", "suspended", "requeued", "requeue_hold", "stopped"}
-"""What the queue says of a job that has not ended for good."""
+"""State in the queue of a job that has not ended for good."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What each job gets."""
+    """Resources of each job."""
 
     nodes: int
     ranks_per_node: int
@@ -37,7 +37,7 @@ class Resources:
 
     @property
     def unit(self) -> str:
-        """What is paid for: GPUs where there are any, else cores."""
+        """Unit of the cost: GPUs if there are any, else cores."""
         return "GPU" if self.gpus_per_node else "core"
 
     @property
@@ -45,7 +45,7 @@ class Resources:
         return self.nodes * (self.gpus_per_node or self.ranks_per_node)
 
     def cost(self, jobs: int) -> str:
-        """The most that some jobs cost before their time limit."""
+        """Upper bound of the cost of some jobs until their time limit."""
         hours = self.minutes / 60
         return (f"jobs: {jobs}, each {self.units} {self.unit}{'s' * (self.units > 1)} x {hours:.3g} h: at most "
                 f"{jobs * self.units * hours:,.4g} {self.unit}-hours until the time limit, at which an unfinished job "
@@ -54,7 +54,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Job:
-    """One submitted job; `id` is Slurm's, or a process of this machine."""
+    """One submitted job. `id` is its Slurm number, or a process of this machine."""
 
     id: str
     name: str
@@ -63,11 +63,11 @@ class Job:
     store: str
 
     def lives(self, folder: Path) -> Path:
-        """Where it notes when it starts and ends."""
+        """File in which the job notes its starts and ends."""
         return (folder / f"{self.name}.lives").absolute()
 
     def log(self, folder: Path) -> Path:
-        """Where its output goes."""
+        """File of its output."""
         return folder / "log" / f"{self.id}_0_log.out"
 
 
@@ -85,7 +85,7 @@ class Launch:
 
     @classmethod
     def read(cls, folder: Path) -> Launch:
-        """Raises LaunchError where the folder holds none."""
+        """Read the launch of a folder. Raises LaunchError if the folder holds none."""
         try:
             found = json.loads((folder / INDEX).read_text())
             return cls(found["executor"], Resources(**found["resources"]), found["code"],
@@ -96,7 +96,7 @@ class Launch:
             raise LaunchError(f"{folder / INDEX}: damaged ({error})") from None
 
     def queue(self) -> dict[str, str] | None:
-        """What Slurm, or the table of processes, still knows of each job; None where there is no squeue to ask."""
+        """State of each job in Slurm or in the table of processes. None if there is no squeue."""
         if self.executor == "local":
             return {job.id: "running" for job in self.jobs if _lives(job.id)}
         if shutil.which("squeue") is None:
@@ -122,13 +122,13 @@ def minutes(limit: str) -> int:
 
 
 def note(lives: Path, **event: float | int) -> None:
-    """Add a line: when a job `began`, or `ended` and with which `status`."""
+    """Add a line for the moment when a job `began`, or `ended` with a `status`."""
     with lives.open("a") as file:
         file.write(json.dumps(event) + "\n")
 
 
 def read_lives(lives: Path) -> list[dict[str, Any]]:
-    """The lines of a job, none where it has not started."""
+    """The lines of a job. There is none before its first start."""
     try:
         return [json.loads(line) for line in lives.read_text().splitlines()]
     except (OSError, ValueError):
@@ -136,10 +136,9 @@ def read_lives(lives: Path) -> list[dict[str, Any]]:
 
 
 def state(lives: list[dict[str, Any]], queued: str | None, blind: bool = False) -> str:
-    """One or two words, from the notes of a job and what the queue says of it; `blind` where nobody can be asked.
+    """State of a job in one or two words, from its notes and the queue. `blind`: the queue cannot be asked.
 
-    A job that the queue does not know any more and that left no note was killed without a word, as by the loss of its
-    node.
+    A job without a note of its end that the queue no longer knows was killed, for example by the loss of its node.
     """
     last = lives[-1] if lives else {}
     status = last.get("status")
@@ -153,7 +152,7 @@ def state(lives: list[dict[str, Any]], queued: str | None, blind: bool = False) 
 
 
 def seconds(lives: list[dict[str, Any]], last_heard: float) -> float:
-    """How long a job ran, all its lives together. Of those that were killed without a note only the last one counts."""
+    """Total time that a job ran over all its starts. Of starts killed without a note, only the last counts."""
     total = 0.0
     for event, following in itertools.pairwise([*lives, {"ended": last_heard}]):
         if "began" in event and "ended" in following:

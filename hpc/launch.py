@@ -1,8 +1,8 @@
 """Submit jobs through submitit: command lines that a user could type, on ranks that slurm/common.sh starts.
 
-Before the time limit Slurm signals the job's own process, never the ranks. submitit then calls `Work.checkpoint`, which
-passes the signal on, waits until all ranks have committed and ended, and lets submitit put the job back into the queue.
-The ranks agree in their own loop on when to stop: no signal handler does a collective.
+Before the time limit Slurm signals the process of the job, not the ranks. submitit then calls `Work.checkpoint`, which
+passes the signal on and waits until all ranks have committed and ended. submitit then puts the job back into the queue.
+The ranks agree in their own loop on when to stop, so no signal handler performs a collective.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from hpc.stop import EXIT_INTERRUPTED
 from protmpi.errors import LaunchError
 
 ROOT = Path(__file__).parents[1]
-CODE = ("analysis", "hpc", "protmpi", "slurm")  # what a job runs, by its folder in ROOT
+CODE = ("analysis", "hpc", "protmpi", "slurm")  # command of a job, relative to ROOT
 ON_RANKS = 'source "$0/slurm/common.sh" && on_ranks "$@"'
 COMMIT_TIME = 120  # seconds between the signal and the time limit, as in slurm/*.sh
-LIVES = 10_000  # time limits that submitit lets a job see; hpc.restarts ends those that bring nothing
+LIVES = 10_000  # time limits that submitit lets a job reach; hpc.restarts ends jobs without progress
 
 
 @dataclass(frozen=True)
 class Queue:
-    """Where jobs are submitted to."""
+    """The queue to which jobs are submitted."""
 
     executor: Literal["slurm", "local"]
     array_parallelism: int
-    """Jobs of one launch that Slurm runs at once."""
+    """Most jobs of one launch that Slurm runs at once."""
     options: list[str]
-    """Further options of sbatch, as partition=gpu or account=NAME."""
+    """Further options of sbatch, for example partition=gpu or account=NAME."""
 
     def check(self, jobs: int, resources: Resources) -> None:
-        """Raises LaunchError where these jobs cannot be submitted from this machine."""
+        """Raise LaunchError if these jobs cannot be submitted from this machine."""
         for option in self.options:
             if not re.fullmatch(r"[a-z][a-z-]*(=.+)?", option):
                 raise LaunchError(f"--sbatch {option}: write name=value, for example --sbatch account=NAME")
@@ -64,10 +64,10 @@ class Queue:
             raise LaunchError("--executor local: no mpirun found; pip install 'protmpi[mpi]', or take one rank")
 
     def parameters(self, resources: Resources) -> dict[str, Any]:
-        """As submitit wants them."""
+        """Resources in the form of submitit."""
         common = {"timeout_min": resources.minutes, "nodes": resources.nodes, "name": "protmpi",
                   "stderr_to_stdout": True}  # fmt: skip
-        if self.executor == "local":  # where submitit starts one process, and that process mpirun
+        if self.executor == "local":  # submitit starts one process, which starts mpirun
             return {**common, "tasks_per_node": 1, "gpus_per_node": resources.gpus_per_node}
         from submitit import JobEnvironment
 
@@ -80,14 +80,14 @@ class Queue:
         return {**found, "gpus_per_node": resources.gpus_per_node} if resources.gpus_per_node else found
 
     def launcher(self, resources: Resources) -> str | None:
-        """How ranks are started where PROTMPI_LAUNCHER does not say it; None leaves it to slurm/common.sh."""
+        """Launcher of the ranks if PROTMPI_LAUNCHER is not set. None leaves the choice to slurm/common.sh."""
         if self.executor == "slurm":
             return None
         return "env" if resources.ranks_per_node == 1 else f"{_mpirun()} -n {resources.ranks_per_node} --bind-to none"
 
 
 class Work:
-    """What submitit pickles and calls in the job. `checkpoint` is its hook for a job that has to make room."""
+    """The callable that submitit pickles and calls in the job. submitit calls `checkpoint` before a time limit."""
 
     def __init__(self, commands: list[list[str]], lives: Path, launcher: str | None) -> None:
         self.commands, self.lives, self.launcher = commands, lives, launcher
@@ -104,12 +104,12 @@ class Work:
         note(self.lives, ended=time.time(), status=0)
 
     def checkpoint(self) -> Any:
-        """What submitit is to start again, when protmpi has committed and ended. Runs in submitit's signal handler."""
+        """The work that submitit starts again after protmpi has ended. Runs in the signal handler of submitit."""
         from submitit.helpers import DelayedSubmission
 
         self._ask_to_commit()
         if self._child is not None:
-            with suppress(ChildProcessError):  # `_on_ranks` collects it, or has done so already
+            with suppress(ChildProcessError):  # `_on_ranks` collects its status, or has already done so
                 os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOWAIT)
         note(self.lives, ended=time.time(), status=EXIT_INTERRUPTED)
         return DelayedSubmission(Work(self.commands, self.lives, self.launcher))
@@ -130,22 +130,22 @@ class Work:
             while process.poll() is None:
                 time.sleep(0.2)  # not wait(): the signal handler waits for the same process
         except (OSError, subprocess.SubprocessError) as error:  # of submitit's call of scontrol, in the handler
-            raise LaunchError(f"committed and not requeued ({error}): launch again to go on") from None
+            raise LaunchError(f"committed and not requeued ({error}): launch again to continue") from None
         self._child = None
         return process.returncode
 
 
 def submit(folder: Path, jobs: list[Job], queue: Queue, resources: Resources) -> Launch:
-    """Submit all jobs, under Slurm several as one array, with their logs in `folder`; the same with their ids.
+    """Submit all jobs, with their logs in `folder`; several Slurm jobs form one array. Returns the jobs with their ids.
 
-    Raises LaunchError without submitit, or when Slurm refuses.
+    Raises LaunchError if submitit is missing or Slurm refuses the jobs.
     """
     try:
         import submitit
     except ImportError:
         raise LaunchError("launch needs submitit: pip install -c constraints.txt -e '.[launch]'") from None
-    python = shlex.join(["env", f"PYTHONPATH={pinned(folder)}", sys.executable, "-P"])  # -P: not the folder we are in
-    # Slurm signals the job's first process: let that be submitit's, no shell
+    python = shlex.join(["env", f"PYTHONPATH={pinned(folder)}", sys.executable, "-P"])  # -P: not the current folder
+    # Slurm signals the first process of the job: it must be submitit's, not a shell
     slurm = {"slurm_python": f"exec {python}", "slurm_max_num_timeout": LIVES}
     runs = submitit.AutoExecutor(folder / "log", queue.executor,
                                  **(slurm if queue.executor == "slurm" else {"local_python": python}))  # fmt: skip
@@ -161,7 +161,7 @@ def submit(folder: Path, jobs: list[Job], queue: Queue, resources: Resources) ->
 
 
 def pinned(folder: Path) -> str:
-    """PYTHONPATH of a copy of the code in `folder`: all lives of the jobs run it, whatever becomes of the checkout."""
+    """PYTHONPATH of a copy of the code in `folder`. All starts of a job run this copy, even if the checkout changes."""
     code = folder.absolute() / "code"
     for name in CODE:
         shutil.copytree(ROOT / name, code / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -169,7 +169,7 @@ def pinned(folder: Path) -> str:
 
 
 def code_version() -> dict[str, str]:
-    """Version of the package and, in a checkout, its commit, with a + where files differ from it."""
+    """Version of the package and, in a checkout, its commit, with a + if files differ from it."""
     version = {"version": metadata.version("protmpi")}
     git = ["git", "-C", str(ROOT)]
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
@@ -181,7 +181,7 @@ def code_version() -> dict[str, str]:
 
 @contextmanager
 def _without_terminal() -> Iterator[None]:
-    """What is started in here goes on without this terminal, and keeps no pipe of it open."""
+    """Context whose child processes survive this terminal and keep none of its pipes open."""
     streams = (0, 1, 2)
     kept, null = [os.dup(stream) for stream in streams], os.open(os.devnull, os.O_RDWR)
     try:

@@ -1,8 +1,8 @@
 """When to stop: a signal on any rank, or the end of its time, stops all ranks at the same step.
 
-Ranks work in attempts of about a second and agree after each whether to go on. Within an attempt `check` is asked
-before every pass through a network; where this rank has received a signal, or another one tells that it has, the
-attempt is given up, and so is that of every other rank: what was before it is what gets committed.
+Ranks work in attempts of about a second and agree after each one whether to go on. Within an attempt, `check` is called
+before every pass through a network. If this rank or another one has received a signal, all ranks abandon the attempt.
+The state before the attempt is then committed.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from hpc.world import World, number
 T = TypeVar("T")
 
 EXIT_INTERRUPTED = 75
-"""Exit status of a run that stopped early, committed and wants to be started again (EX_TEMPFAIL of sysexits.h)."""
+"""Exit status of a run that stopped early and committed, and should be started again (EX_TEMPFAIL of sysexits.h)."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-WALL_TIME = "wall time"  # the reason of a stop that is no signal
-PIECE = 1.0  # seconds that an attempt should take
-MARGIN = 5.0  # seconds left at a deadline beside the time of two commits
+WALL_TIME = "wall time"  # the reason of a stop without a signal
+PIECE = 1.0  # target duration of an attempt in seconds
+MARGIN = 5.0  # seconds before a deadline, in addition to the time of two commits
 
 
 def time_left(environment: Mapping[str, str]) -> float | None:
-    """Seconds to the end of the Slurm job by SLURM_JOB_END_TIME, None where it says none."""
+    """Seconds to the end of the Slurm job from SLURM_JOB_END_TIME. None if it is not set."""
     end = number(environment, "SLURM_JOB_END_TIME")
     return None if end is None else end - time.time()
 
 
 class Interrupted(Exception):  # noqa: N818 - no error
-    """Ends an attempt from within."""
+    """Exception that ends an attempt from within."""
 
 
 class Stop:
-    """Turns SIGTERM, SIGUSR1, SIGINT and the end of the time into the end of an attempt. A SIGINT after it kills.
+    """Turn SIGTERM, SIGUSR1, SIGINT and the end of the time into the end of an attempt. A second SIGINT kills.
 
-    The time ends after `wall_time` seconds and before SLURM_JOB_END_TIME, unless that is past already.
+    The time ends after `wall_time` seconds and before SLURM_JOB_END_TIME, unless that time is already past.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class Stop:
     ) -> None:
         self.world = world
         self.received: str | None = None
-        self.commit_seconds = 0.0  # of the longest commit so far, which the run tells
+        self.commit_seconds = 0.0  # of the longest commit so far, set by the run
         self._since = 0.0  # when it was received
         self._told = self._trying = False
-        self._pace, self._steps, self._seconds = 1, 1, 0.0  # steps of an attempt; of the last one, and its time
+        self._pace, self._steps, self._seconds = 1, 1, 0.0  # steps of the next attempt; of the last one, and its time
         lasts = [wall_time] if wall_time is not None else []
         left = time_left(environment)
-        if left is not None and left > 0:  # one that is past has been left by another job
+        if left is not None and left > 0:  # a time in the past was left by another job
             lasts.append(left)
         self._deadline = time.monotonic() + min(lasts, default=float("inf"))
         for known in SIGNALS:
@@ -63,7 +63,7 @@ class Stop:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number != signal.SIGINT:
             signal.signal(number, signal.SIG_IGN)  # batch scripts repeat it until the run has ended
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who presses Ctrl-C again will not wait
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
         self._note(signal.Signals(number).name)
 
     def _note(self, reason: str) -> None:
@@ -71,7 +71,7 @@ class Stop:
             self.received, self._since = reason, time.monotonic()
 
     def listen(self) -> bool:
-        """Whether this rank or another one has been told to stop; the others are told."""
+        """Whether this rank or another one must stop. The other ranks are notified."""
         if self.received is None and time.monotonic() > self._deadline - MARGIN - 2.0 * self.commit_seconds:
             self._note(WALL_TIME)
         if self.received and not self._told:
@@ -80,12 +80,12 @@ class Stop:
         return self._told or self.world.heard()
 
     def check(self) -> None:
-        """Raise Interrupted where the attempt that is going on, if any, is to be given up."""
+        """Raise Interrupted if the present attempt must be abandoned."""
         if self._trying and self.listen():
             raise Interrupted
 
     def attempt(self, action: Callable[[int], T], most: int = 1) -> T | None:
-        """What `action(steps)` returns, for at most `most` steps that take about a second; None if it was given up."""
+        """Result of `action(steps)`, for at most `most` steps that take about a second. None if it was abandoned."""
         self._steps, began, self._trying = min(most, self._pace), time.monotonic(), True
         try:
             self.check()
@@ -96,13 +96,13 @@ class Stop:
             self._trying, self._seconds = False, time.monotonic() - began
 
     def requested(self) -> str | None:
-        """What stopped the last attempt on any rank, None if all completed theirs. Collective."""
+        """The reason why any rank abandoned the last attempt, None if all completed it. Collective."""
         return self.agree()[0]
 
     def agree(self, ready: bool = True) -> tuple[str | None, bool]:
-        """What stopped the last attempt on any rank, None if all completed theirs; whether all are ready. Collective.
+        """The reason why any rank abandoned the last attempt, or None; and whether all are ready. Collective.
 
-        A rank that waits here still hears signals, and those that work are told of them.
+        A rank that waits here still receives signals, and passes them on to the ranks that work.
         """
         self.world.meet(self.listen)
         age = time.monotonic() - self._since
@@ -116,5 +116,5 @@ class Stop:
         return first[1], all_ready
 
     def remark(self, reason: str) -> dict[str, object]:
-        """What a commit record keeps of a stop: why, and how many seconds after the first signal."""
+        """Entry of a stop in a commit record: its reason, and the seconds since the first signal."""
         return {"stop": {"reason": reason, "seconds": time.monotonic() - self._since}}

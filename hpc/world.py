@@ -1,7 +1,7 @@
-"""The world of MPI ranks. Serial is a world of one rank: the same text runs both.
+"""The world of MPI ranks. `Serial` is a world of one rank; the same code runs both.
 
-Global sizes are cut into blocks and blocks are dealt to ranks in order, so that a rank's walkers are a contiguous range
-and every global index has exactly one owner, known to every rank without a message.
+Global sizes are cut into blocks, and blocks are dealt to ranks in order. So the walkers of a rank are a contiguous
+range, and every global index has exactly one owner, which every rank knows without messages.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-POLL = 0.002  # seconds between two looks whether all have come
+POLL = 0.002  # seconds between two checks whether all ranks have arrived
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-"""What launchers tell their processes about the size of the world."""
+"""Environment variables in which launchers give the size of the world."""
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
-SILENT = "PMIX_RANK"  # set, without any size, by prterun and other launchers that speak PMIx alone
+SILENT = "PMIX_RANK"  # set by prterun and other launchers with PMIx alone, which give no size
 
 
 class World(Protocol):
-    """Ranks that act together. Every method is collective, `shout`, `heard` and `abort` excepted."""
+    """Ranks that act together. Every method except `shout`, `heard` and `abort` is collective."""
 
     rank: int
     size: int
@@ -59,13 +59,13 @@ class OneRank:
         return array
 
     def barrier(self) -> None:
-        """Nobody to wait for."""
+        """One rank has nothing to wait for."""
 
     def meet(self, meanwhile: Callable[[], object]) -> None:
-        """Nobody to wait for."""
+        """One rank has nothing to wait for."""
 
     def shout(self) -> None:
-        """Nobody to tell."""
+        """One rank has no other to notify."""
 
     def heard(self) -> bool:
         return False
@@ -88,14 +88,14 @@ class MpiRanks:
         self._mpi, self._communicator = MPI, MPI.COMM_WORLD
         self.rank, self.size = self._communicator.Get_rank(), self._communicator.Get_size()
         self._side = MPI.COMM_WORLD.Dup()
-        self._shouts: list[Any] = []  # messages on their way, kept until they have been taken
+        self._shouts: list[Any] = []  # pending messages, kept until they are received
         self.library = MPI.Get_library_version().split("\n")[0].split(",")[0].strip()
 
     def allgather(self, item: T) -> list[T]:
         return list(self._communicator.allgather(item))
 
     def maximum(self, array: np.ndarray) -> np.ndarray:
-        """Elementwise over ranks: exact in whatever order the library takes them, which no sum is."""
+        """Elementwise maximum over ranks. Unlike a sum, it is exact in any order of the ranks."""
         largest = array.copy()
         self._communicator.Allreduce(self._mpi.IN_PLACE, largest, op=self._mpi.MAX)
         return largest
@@ -104,7 +104,7 @@ class MpiRanks:
         self._communicator.Barrier()
 
     def meet(self, meanwhile: Callable[[], object]) -> None:
-        """Wait for all ranks, calling `meanwhile` now and then. Unlike in `barrier`, signals come through."""
+        """Wait for all ranks and call `meanwhile` at intervals. Unlike in `barrier`, signals are handled."""
         arrival = self._communicator.Ibarrier()
         began = time.monotonic()
         while not arrival.Test():
@@ -112,7 +112,7 @@ class MpiRanks:
             time.sleep(0.0 if time.monotonic() - began < POLL else POLL)
 
     def shout(self) -> None:
-        """Let `heard` be true on all other ranks from soon on."""
+        """Make `heard` true on all other ranks soon."""
         self._shouts = [self._side.isend(None, rank) for rank in range(self.size) if rank != self.rank]
 
     def heard(self) -> bool:
@@ -124,13 +124,13 @@ class MpiRanks:
 
 
 def number(environment: Mapping[str, str], name: str) -> int | None:
-    """What a launcher or scheduler says by a variable; None where it does not, or what it says is no count."""
+    """A count in an environment variable. None if the variable is not set or is not a count."""
     text = environment.get(name, "")
     return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def launched_size(environment: Mapping[str, str]) -> tuple[str, int] | None:
-    """How many processes the launcher says it started, behind the variable that says it; None where it does not."""
+    """The variable in which the launcher gives the number of its processes, and the number. None if there is none."""
     # sbatch alone also sets SLURM_NTASKS for the batch script itself; only srun sets a step's task count and procid
     step = ("SLURM_STEP_NUM_TASKS",) if "SLURM_PROCID" in environment else ()
     told = ((name, number(environment, name)) for name in (*SIZE_VARIABLES, *step))
@@ -138,9 +138,9 @@ def launched_size(environment: Mapping[str, str]) -> tuple[str, int] | None:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """Rank by the launcher's word, which holds also where MPI itself did not start; 0 without a launcher."""
+    """Rank from the environment of the launcher, known even if MPI did not start. 0 without a launcher."""
     if not launched_size(environment) and SILENT not in environment:
-        return 0  # what a shell within a job has of a rank is not about this process
+        return 0  # the rank variables of a shell within a job do not refer to this process
     ranks = (number(environment, name) for name in RANK_VARIABLES)
     return next((rank for rank in ranks if rank is not None), 0)
 
@@ -148,8 +148,8 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
 def connect(environment: Mapping[str, str] = os.environ) -> World:
     """The world that this process was launched into.
 
-    Raises WorldError when the launcher started N processes and MPI sees another number: then each would believe it is
-    rank 0 of 1 and all would write the same store. A world of 1 is refused as well where the launcher does not say N.
+    Raises WorldError if the launcher started N processes and MPI sees another number. Each process would then take
+    itself for rank 0 of 1, and all would write the same store. A world of 1 is also refused if N is not known.
     """
     told = launched_size(environment)
     if not told and SILENT not in environment:
@@ -171,12 +171,12 @@ def connect(environment: Mapping[str, str] = os.environ) -> World:
 
 
 def owner_of_block(block: int, blocks: int, ranks: int) -> int:
-    """The rank that advances a block: contiguous, sizes differing by one at most; needs blocks >= ranks."""
+    """The rank that advances a block. Ranks have contiguous blocks, equally many up to one; needs blocks >= ranks."""
     return block * ranks // blocks
 
 
 def my_blocks(blocks: int, world: World) -> range:
-    """The blocks of this rank. Raises WorldError when there are more ranks than blocks."""
+    """The blocks of this rank. Raises WorldError if there are more ranks than blocks."""
     if world.size > blocks:
         raise WorldError(
             f"{world.size} ranks for {blocks} blocks of walkers: start at most {blocks} ranks, or make more blocks "
@@ -187,16 +187,16 @@ def my_blocks(blocks: int, world: World) -> range:
 
 
 def local_position(world: World) -> tuple[int, int]:
-    """(my index among the ranks of this machine, how many they are)."""
+    """(index of this rank among the ranks of this machine, their number)."""
     hosts = world.allgather(socket.gethostname())
     return hosts[: world.rank].count(hosts[world.rank]), hosts.count(hosts[world.rank])
 
 
 def together(world: World, action: Callable[[], T], meanwhile: Callable[[], object] | None = None) -> T:
-    """Run `action` on every rank; if it fails on any, all ranks raise the error of the first that failed.
+    """Run `action` on every rank. If it fails on any, all ranks raise the error of the first that failed.
 
-    So an error that one rank alone meets (a file missing on one machine) ends all ranks and is told once. Ranks that
-    are done call `meanwhile` now and then, where it is given.
+    So an error of one rank alone (a file missing on one machine) ends all ranks and is reported once. Ranks that are
+    done call `meanwhile` at intervals, if it is given.
     """
     result, failure = None, None
     try:

@@ -1,4 +1,4 @@
-"""How many walkers go through the network together: as many as make it fast, measured on the device of the run."""
+"""How many walkers go through the network together. The fastest number is measured on the device of the run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WORTH = 1.05  # a block twice as large must be at least this much faster
 
 
 def block_size(config: Config, task: Task, ranks: int) -> int:
-    """`run.walkers_per_block`; with "auto" 1 on a CPU, on a GPU what is fastest, with a block at least for every rank.
+    """`run.walkers_per_block`. "auto" is 1 on a CPU; on a GPU the fastest size that leaves a block for each rank.
 
-    Full batches fill a GPU in chunks of their own (`Splits._at_a_time`), so that all walkers of a rank are one block.
+    Full batches fill a GPU in chunks of their own (`Splits._at_a_time`), so all walkers of a rank form one block.
 
     The last bits of a sum may depend on how many walkers are summed together, and a chunk of the store holds a block.
-    On a CPU, where little is gained, a run gives the same bits on any number of ranks; on a GPU it keeps the size that
-    it began with.
+    On a CPU larger blocks gain little, so a block is one walker and the bits do not depend on the number of ranks.
+    On a GPU a run keeps the block size that it began with.
     """
     asked, store = config.run.walkers_per_block, config.execution.store
     if asked != "auto":
@@ -38,7 +38,7 @@ def block_size(config: Config, task: Task, ranks: int) -> int:
 
 
 def fastest(task: Task, batch: int, most: int) -> int:
-    """The number of walkers, `most` or a half, a quarter ... of it, whose mini-batch gradients cost least each."""
+    """The number of walkers (`most`, a half, a quarter ... of it) with the cheapest mini-batch gradient per walker."""
     sizes = sorted({-(-most // 2**halvings) for halvings in range(most.bit_length())})
     best, seconds = sizes[0], _seconds_each(task, batch, sizes[0]) if most > 1 else 0.0
     for size in sizes[1:]:
@@ -50,7 +50,7 @@ def fastest(task: Task, batch: int, most: int) -> int:
 
 
 def _seconds_each(task: Task, batch: int, walkers: int) -> float:
-    """Median seconds of a gradient, divided by the number of walkers that it is taken of together."""
+    """Median seconds of a joint gradient of several walkers, divided by their number."""
     random = np.random.default_rng(0)
     w = torch.from_numpy(np.stack([task.initial(random) for _ in range(walkers)])).float().to(task.device)
     times = []

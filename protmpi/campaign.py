@@ -1,4 +1,4 @@
-"""A campaign: one run per configuration, or per value of swept keys, each with files of its own; and how they stand."""
+"""A campaign: one run per configuration or per value of swept keys, each with its own files; and its progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protmpi.config import Config, load, to_toml
 from protmpi.errors import ConfigError, LaunchError, StoreError
 from protmpi.store.reader import Store
 
-FILES = {  # key of a file that a run needs -> the sections that decide what is in it
+FILES = {  # key of a file that a run needs -> the sections that determine its content
     "data.file": {"data"},
     "train.file": {"data", "model", "train"},
     "execution.store": set(Config.model_fields),
@@ -38,19 +38,19 @@ class Member:
     trains: bool
 
     def by_hand(self, *command: str) -> str:
-        """The command line that makes a file which the run needs."""
+        """The command line that makes a file that the run needs."""
         section = "data" if command[0] == "data" else "train"
         needed = [change for change in self.changes if change.split(".")[0] in FILES[f"{section}.file"]]
         return shlex.join(["protmpi", *command, str(self.file), *(f"--set={change}" for change in needed)])
 
     def job(self, folder: Path) -> Job:
-        """What is to be submitted, with the configuration in `folder`; without an id."""
+        """The job to submit, with its configuration in `folder` and without an id."""
         verbs = ["train", "run"] if self.trains else ["run"]
         commands = [[verb, str(folder / f"{self.name}.toml")] for verb in verbs]
         return Job("", self.name, commands, str(self.config.execution.store))
 
     def write(self, folder: Path) -> None:
-        """The configuration in full, which gives the same run whatever becomes of the file it came from."""
+        """The full configuration. It gives the same run even if the file it came from changes."""
         sections = self.config.written().items()
         resolved = {name: {k: v for k, v in keys.items() if v is not None} for name, keys in sections}
         (folder / f"{self.name}.toml").write_text(to_toml(resolved, f"{self.file} as it was launched"), "utf-8")
@@ -59,8 +59,8 @@ class Member:
 def members(files: list[Path], sweeps: list[str], overrides: list[str]) -> list[Member]:
     """All runs: `files` x the values of every `section.key=value,value,...` in `sweeps`.
 
-    A swept value becomes part of the names of store, weights and data where these depend on it. Raises ConfigError
-    where a configuration is wrong, data are missing, or two runs would write one file.
+    A swept value becomes part of the name of each file (store, weights, data) that depends on it. Raises ConfigError
+    if a configuration is wrong, data are missing, or two runs would write the same file.
     """
     choices = list(itertools.product(*map(_values, sweeps)))
     found = [_member(file, list(choice), overrides) for file in files for choice in choices]
@@ -73,7 +73,7 @@ def members(files: list[Path], sweeps: list[str], overrides: list[str]) -> list[
 
 
 def _values(sweep: str) -> list[tuple[str, Any]]:
-    """(key, value) of each value that `section.key=value,value,...` names."""
+    """Pairs (key, value) of a sweep `section.key=value,value,...`."""
     key, equals, text = sweep.partition("=")
     if not equals or not text or key.count(".") != 1:
         raise ConfigError(f"--sweep {sweep}: write section.key=value,value, for example --sweep model.d=26,64")
@@ -117,9 +117,9 @@ def _refuse_shared(names: list[str], key: str, advice: str) -> None:
 def launch(
     runs: list[Member], folder: Path, queue: Queue, resources: Resources, dry_run: bool = False
 ) -> tuple[list[Job], str]:
-    """Submit the runs, with everything about them in `folder`; the jobs, and a line about what they cost at most.
+    """Submit the runs and keep their files in `folder`. Returns the jobs, and a line with an upper bound of the cost.
 
-    Raises LaunchError, with nothing left behind, where they cannot be submitted.
+    Raises LaunchError if they cannot be submitted; `folder` is then removed.
     """
     queue.check(len(runs), resources)
     jobs = [run.job(folder) for run in runs]
@@ -141,7 +141,7 @@ def launch(
 
 
 def standing(folder: Path) -> list[dict[str, Any]]:
-    """How each job of a launch stands: state, progress, seconds left, hours paid for. Raises LaunchError."""
+    """State, progress, seconds left and hours paid for of each job of a launch. Raises LaunchError."""
     launch = Launch.read(folder)
     queue = launch.queue()
     rows = []
@@ -156,7 +156,7 @@ def standing(folder: Path) -> list[dict[str, Any]]:
 
 
 def _progress(store: Path) -> dict[str, Any]:
-    """Steps and seconds left by the last commit of a store; None before there is one."""
+    """Steps and seconds left, from the last commit of a store. None before the first commit."""
     try:
         found = Store(store).status()
     except StoreError:

@@ -67,7 +67,7 @@ def run(
 
 @app.command()
 def ladder(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """How many temperatures a ladder from t_min to t_max takes, by a short pilot on all ranks."""
+    """How many temperatures a ladder from t_min to t_max needs, from a short pilot on all ranks."""
     from hpc.devices import bind
     from hpc.stop import EXIT_INTERRUPTED, Stop
     from hpc.world import AbortOnException, connect, together
@@ -199,7 +199,7 @@ def status(store: StorePath, as_json: AsJson = False) -> None:
 
 @app.command()
 def digest(store: StorePath) -> None:
-    """sha256 of the physics content: equal for equal draws, whatever the ranks, the host or the time."""
+    """sha256 of the physics content: equal draws have equal digests, on any ranks, any host and at any time."""
     from protmpi.store.reader import Store
 
     print(Store(store).digest())
@@ -207,7 +207,7 @@ def digest(store: StorePath) -> None:
 
 @app.command()
 def verify(store: StorePath, as_json: AsJson = False) -> None:
-    """Check every checksum, count and identity of a store. Status 1 where one does not hold."""
+    """Check every checksum, count and identity of a store. Status 1 if a check fails."""
     found = _examine(store)
     if as_json:
         print(json.dumps({"store": str(store), "commits": found.commits, "flaws": found.flaws}))
@@ -223,7 +223,7 @@ def verify(store: StorePath, as_json: AsJson = False) -> None:
 
 @app.command()
 def repair(store: StorePath) -> None:
-    """Go back to the newest commit that is whole, and say what is lost. Nothing is deleted."""
+    """Go back to the newest commit that is whole and report what is lost. Nothing is deleted."""
     from hpc.lock import Lock
     from protmpi.store.verify import repair as go_back
 
@@ -246,7 +246,7 @@ def _examine(store: Path) -> Examination:
 
 @app.command()
 def replay(dump: Annotated[Path, typer.Argument(metavar="DUMP", help="STORE/quarantine/walker-W.h5")]) -> None:
-    """Do the last steps of a lost walker again. Status 1 when it is not lost at the same step for the same reason."""
+    """Repeat the last steps of a lost walker. Status 1 unless it is lost at the same step for the same reason."""
     from protmpi.quarantine import replay as relive
 
     recorded, again = relive(dump)
@@ -259,12 +259,12 @@ def replay(dump: Annotated[Path, typer.Argument(metavar="DUMP", help="STORE/quar
 @app.command()
 def doctor(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG]", help="Check for this run, its store above all.")
+        Path | None, typer.Argument(metavar="[CONFIG]", help="Check for this run, above all its store.")
     ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is this machine fit for a run? Give it to mpirun or srun as the run will be. Status 1 where it is not."""
+    """Check whether this machine is fit for a run. Start it with mpirun or srun, like the run. Status 1 if not fit."""
     from hpc.doctor import examine
     from protmpi import display
     from protmpi.config import load
@@ -282,9 +282,9 @@ def doctor(
 def compact(
     store: StorePath,
     out: Annotated[Path | None, typer.Option(metavar="TOML", help="STORE-compact.toml if absent")] = None,
-    temperature: Annotated[float | None, typer.Option(help="of the ladder; that next to T*, or its middle")] = None,
+    temperature: Annotated[float | None, typer.Option(help="of the ladder; next to T* or the middle if absent")] = None,
 ) -> None:
-    """Configuration of the network that is left when elements with gains of about zero go. Train and run it next."""
+    """Write the configuration of the network without the elements whose gains are about zero. Train and run it next."""
     from analysis import open_run
     from analysis.subjects.weights.compact import compact as reduce
     from protmpi.config import to_toml

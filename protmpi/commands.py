@@ -1,4 +1,4 @@
-"""Command lines whose paths mean what they mean in the configuration, and whose output every terminal takes."""
+"""Command lines that expand paths as the configuration does, and whose output every terminal can print."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Commands(typer.Typer):
-    """Commands that get each of their arguments and options which is a path, or a list of paths, expanded."""
+    """Commands that expand every argument and option that is a path or a list of paths."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(context_settings={"help_option_names": ["-h", "--help"]}, **settings)
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
-        """A character that standard output has no code for is written as an escape: \\u03b1 for α."""
+        """Write a character that standard output cannot encode as an escape: \\u03b1 for α."""
         out = sys.stdout
         if isinstance(out, io.TextIOWrapper) and out.errors in ("strict", "surrogateescape"):
             out.reconfigure(errors="backslashreplace")
@@ -106,7 +106,7 @@ Version = Annotated[bool, typer.Option("--version", callback=version, is_eager=T
 
 
 def resolved(given: Any) -> Any:
-    """Paths expanded, anything else as it is. Raises ConfigError for one that cannot be."""
+    """Expand paths and leave other values alone. Raises ConfigError for a path that cannot be expanded."""
     if isinstance(given, list):
         return [resolved(item) for item in given]
     if not isinstance(given, Path):

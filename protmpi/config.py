@@ -33,7 +33,7 @@ from protmpi.sections import (
 
 
 def _task_of(data: Any) -> Any:
-    """Which task the section [data] is for; folding where it does not say."""
+    """The task of the section [data]; folding if it is not given."""
     return data.get("task", "folding") if isinstance(data, dict) else getattr(data, "task", None)
 
 
@@ -58,7 +58,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _published_activation(cls, given: Any) -> Any:
-        """The hidden units of the published encoder are gelu for chains, relu for points."""
+        """The published encoder has gelu hidden units for chains and relu hidden units for points."""
         model = given.get("model") if isinstance(given, dict) else None
         encoder = isinstance(model, dict) and model.get("kind") == "encoder"
         if not encoder or _task_of(given.get("data", {})) != "structures":
@@ -86,7 +86,7 @@ class Config(Section):
         for name in ("record_every", "steps"):
             if (value := getattr(self.run, name)) % self.sampler.trajectory:
                 raise ValueError(
-                    f"run.{name}: {value} is no multiple of sampler.trajectory = {self.sampler.trajectory}"
+                    f"run.{name}: {value} is not a multiple of sampler.trajectory = {self.sampler.trajectory}"
                 )
         return self
 
@@ -100,14 +100,14 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _geometric_ladder(cls, given: Any) -> Any:
-        """`tempering.t_min`, `t_max` and `slots` stand for a geometric list of temperatures; of its ends for "auto"."""
+        """Replace `tempering.t_min`, `t_max`, `slots` by a geometric list of temperatures, by its ends for "auto"."""
         if not isinstance(given, dict) or not isinstance(given.get("tempering"), dict):
             return given
         ends: list[Any] = [given["tempering"].get(name) for name in ("t_min", "t_max", "slots")]
         ends[2] = 2 if ends[2] == "auto" else ends[2]
         numbers = all(isinstance(end, (int, float)) and end > 0 for end in ends)
         if not numbers or ends[0] >= ends[1] or ends[2] < 2 or ends[2] != int(ends[2]):
-            return given  # what is wrong with them the section says itself
+            return given  # the section itself reports what is wrong with them
         sampler = given.get("sampler", {})
         ladder = [float(t) for t in np.geomspace(ends[0], ends[1], int(ends[2]))]
         if sampler.get("temperatures", ladder) != ladder:  # a configuration written in full has both
@@ -127,7 +127,7 @@ class Config(Section):
             raise ValueError("sampler.walkers_per_temperature: simulated tempering has tempering.walkers instead")
         if t.exchange_every % every:
             raise ValueError(
-                f"tempering.exchange_every: {t.exchange_every} is no multiple of run.record_every = {every}"
+                f"tempering.exchange_every: {t.exchange_every} is not a multiple of run.record_every = {every}"
             )
         if t.burn_in <= self.sampler.adapt_until:
             raise ValueError(f"tempering.burn_in: {t.burn_in} must come after sampler.adapt_until = "
@@ -136,23 +136,23 @@ class Config(Section):
 
     @property
     def burn_in(self) -> int:
-        """Steps before anything is measured."""
+        """Number of steps before the first measured draw."""
         return self.sampler.adapt_until if self.tempering.kind == "none" else self.tempering.burn_in
 
     @property
     def walkers(self) -> int:
-        """Walkers of the whole run."""
+        """Number of walkers of the whole run."""
         if self.tempering.kind == "simulated":
             return self.tempering.walkers
         return len(self.sampler.temperatures) * self.sampler.walkers_per_temperature
 
     @property
     def takes_references(self) -> bool:
-        """Whether some walker starts from reference weights."""
+        """Whether any walker starts from reference weights."""
         return not {"ES", "OT"}.isdisjoint(self.sampler.start)
 
     def slot_of(self, walker: int) -> int:
-        """First temperature index of a walker: replica by replica, each a whole ladder; simulated, spread over one."""
+        """First slot of a walker. Each replica fills a whole ladder; walkers of simulated tempering spread over one."""
         slots = len(self.sampler.temperatures)
         return walker * slots // self.walkers if self.tempering.kind == "simulated" else walker % slots
 
@@ -161,46 +161,46 @@ class Config(Section):
         return self.sampler.temperatures[self.slot_of(walker)]
 
     def start_of(self, walker: int) -> tuple[str, int]:
-        """What a walker starts from, and how many replicas before it start from the same."""
+        """The start of a walker, and how many replicas before it have the same start."""
         alone = self.tempering.kind == "simulated"
         turn, which = divmod(walker if alone else walker // len(self.sampler.temperatures), len(self.sampler.start))
         return self.sampler.start[which], turn
 
     def annealing(self, walker: int) -> list[float]:
-        """Temperatures that a walker is led through first: fresh weights through those of `anneal` above their own."""
+        """Temperatures that a walker passes first: for fresh weights those of `anneal` above its own temperature."""
         hot = self.start_of(walker)[0] == "random"
         return [t for t in self.sampler.anneal if hot and t > self.temperature_of(walker)]
 
     def resolved(self, train_size: int) -> Config:
-        """The same with the sampler that `sampler.kind = "auto"` stands for, for so many training samples.
+        """The configuration with `sampler.kind = "auto"` resolved for `train_size` training samples.
 
-        Raises ConfigError where that one cannot be annealed.
+        Raises ConfigError if the resolved sampler cannot be annealed.
         """
         sampler = self.sampler.resolved(train_size)
         if sampler.anneal and not sampler.full_batch:
-            raise ConfigError(f'sampler.anneal: is for trajectories, and kind = "auto" is none for {train_size:,} '
+            raise ConfigError(f'sampler.anneal: needs trajectories, and kind = "auto" has none for {train_size:,} '
                               'training samples; take kind = "constrained-trajectories"')  # fmt: skip
         return self.model_copy(update={"sampler": sampler})
 
     def with_slots(self, slots: int) -> Config:
-        """The same with a geometric ladder of so many temperatures."""
+        """The configuration with a geometric ladder of `slots` temperatures."""
         given = self.model_dump()
         del given["sampler"]["temperatures"]
         given["tempering"]["slots"] = slots
         return Config.model_validate(given, context=WRITTEN_IN_FULL)
 
     def without_tempering(self, temperatures: np.ndarray, seed: int) -> Config:
-        """Independent walkers, one at each of the temperatures."""
+        """The configuration with independent walkers, one at each of the temperatures."""
         sampler = self.sampler.model_copy(update={"temperatures": temperatures.tolist(), "walkers_per_temperature": 1})
         run = self.run.model_copy(update={"seed": seed, "walkers_per_block": 1})
         return self.model_copy(update={"sampler": sampler, "run": run, "tempering": TemperingConfig()})
 
     def written(self) -> dict[str, dict[str, Any]]:
-        """The sections in full, as JSON has them, each with the keys of its kind alone."""
+        """The full sections in the form of JSON, each with the keys of its kind only."""
         return {name: getattr(self, name).belonging() for name in type(self).model_fields}
 
     def physics(self) -> dict[str, Any]:
-        """The keys that decide every draw, flat: `section.key` -> value. Data and starts enter by hash, not by path."""
+        """The keys that determine the draws: `section.key` -> value. Data and starts enter by hash, not by path."""
         sections = {"model": self.model, "sampler": self.sampler, "tempering": self.tempering, "run": self.run}
         kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()}
         del kept["run.steps"], kept["run.max_lost"]
@@ -213,12 +213,12 @@ class Config(Section):
 
 
 def load(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read a TOML file and apply `section.key=value` overrides; one of `kind` leaves aside the file's keys of others.
+    """Read a TOML file and apply `section.key=value` overrides. A new `kind` drops the file's keys of other kinds.
 
     Raises ConfigError: one line with the file, the key, what is wrong and what is allowed.
     """
     try:
-        raw = tomllib.loads(Path(path).read_text("utf-8-sig"))  # whatever the locale: so is TOML
+        raw = tomllib.loads(Path(path).read_text("utf-8-sig"))  # TOML is UTF-8 in every locale
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -246,7 +246,7 @@ def parse(raw: dict[str, Any], origin: str, context: str = "") -> Config:
 
 
 def parse_stored(stored: dict[str, Any], origin: str) -> Config:
-    """The configuration that a run wrote in full. A key that was not there yet means what was done then."""
+    """The configuration that a run wrote in full. A key that it lacks takes the value that older versions used."""
     if isinstance(stored, dict) and isinstance(stored.get("model"), dict):
         then = {name: ModelConfig.model_fields[name].default for name in ModelConfig.later}
         stored = {**stored, "model": {**then, **stored["model"]}}
@@ -254,7 +254,7 @@ def parse_stored(stored: dict[str, Any], origin: str) -> Config:
 
 
 def _apply(raw: dict[str, Any], override: str) -> tuple[str, str]:
-    """Change `raw`; the section and the key that were set."""
+    """Apply an override to `raw`. Returns the section and the key that it sets."""
     name, equals, text = override.partition("=")
     parts = name.strip().split(".")
     if not equals or len(parts) != 2 or not all(parts):
@@ -272,7 +272,7 @@ def _apply(raw: dict[str, Any], override: str) -> tuple[str, str]:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    branches = ("function-", "constrained-", "literal")  # pydantic's names for the arms of a union, no key of ours
+    branches = ("function-", "constrained-", "literal")  # pydantic's names for the members of a union, not keys
     location = [str(part) for part in first["loc"] if not str(part).startswith(branches)]
     section = classes_of(location[0])[0] if location else Config
     if len(location) > 1 and location[1] in TASKS:
@@ -284,7 +284,7 @@ def _one_line(error: ValidationError) -> str:
         hint = f" (did you mean {close[0]}?)" if close else ""
         return f"{name}: unknown key{hint}; valid: {', '.join(valid)}"
     if first["type"] == "union_tag_invalid":
-        return f"{name}.task: {first['ctx']['tag']!r} is no task; choose one of {', '.join(TASKS)}"
+        return f"{name}.task: {first['ctx']['tag']!r} is not a task; choose one of {', '.join(TASKS)}"
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     same = [each for each in error.errors() if each["loc"][:2] == first["loc"][:2]]
@@ -294,12 +294,12 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] != "value_error":
         message += f", not {first['input']!r}"
         return f"{name}: {message}"
-    # a cross-check names its own key, relative to its section
+    # a cross-check begins with its own key, relative to its section
     return f"{name}.{message}" if name and ":" in message.split(" ")[0] else f"{name}: {message}" if name else message
 
 
 def classes_of(name: str) -> list[type[BaseModel]]:
-    """The classes that a section may have: several for [data], one for each task."""
+    """The classes that a section may have: [data] has one for each task."""
     if name == "data":
         return [task.section for task in TASKS.values()]
     field = Config.model_fields.get(name)
@@ -307,7 +307,7 @@ def classes_of(name: str) -> list[type[BaseModel]]:
 
 
 def to_toml(config: dict[str, Any], head: str) -> str:
-    """Sections of plain values; JSON writes strings, numbers, lists, true and false as TOML does."""
+    """Write sections of plain values as TOML. JSON has the same form of strings, numbers, lists, true and false."""
     lines = [f"# {head}"]
     for name, section in config.items():
         lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]

@@ -1,4 +1,4 @@
-"""What rank 0 shows: the rank table, the cost, a progress bar with ETA, the table at the end."""
+"""Output of rank 0: the rank table, the cost, a progress bar with ETA, and the table at the end."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
-WIDTH = 120  # columns where there is no terminal to ask
-LINE_EVERY = 20.0  # seconds between two lines of progress where there is no terminal for a bar
+WIDTH = 120  # columns of the output if it is not a terminal
+LINE_EVERY = 20.0  # seconds between two lines of progress if the output is not a terminal
 
 
 def open_console(rank: int) -> Console:
-    """The console of a rank: silent but on rank 0, plain text where nobody watches.
+    """The console of a rank: silent except on rank 0, plain text if the output is not a terminal.
 
-    mpirun gives its ranks a terminal of its own, so there its own output decides.
+    mpirun gives its ranks a terminal of its own, so the output of mpirun decides.
     """
     watched = sys.stdout.isatty()
     if watched and {"OMPI_COMM_WORLD_SIZE", "PRTE_LAUNCHED"} & os.environ.keys():
@@ -44,7 +44,7 @@ def open_console(rank: int) -> Console:
 
 
 class Display:
-    """Output of one rank: rank 0 speaks, the others are silent."""
+    """Output of one rank. Rank 0 prints, the others are silent."""
 
     def __init__(self, rank: int, bar: bool = True) -> None:
         self._speaks = rank == 0
@@ -55,7 +55,7 @@ class Display:
         self._began = self._line = 0.0
 
     def start(self, plan: Plan, places: list[Binding], findings: list[Finding]) -> None:
-        """The rank table, what is not as it should be, and what the run will cost."""
+        """Show the rank table, the findings that need attention, and the cost of the run."""
         self.console.print(rank_table(places))
         for finding in findings:
             if finding.verdict == WARN:
@@ -65,12 +65,12 @@ class Display:
             self.console.print(plan.tempering_cost())
 
     def tell(self, *lines: str) -> None:
-        """Say what was found in the store that a run goes on with."""
+        """Show what was found in a store that the run continues."""
         for line in filter(None, lines):
             self.console.print(line)
 
     def begin(self, step: int, steps: int) -> None:
-        """Start the progress bar; the ETA counts from here, so that a resumed run is not thought faster than it is."""
+        """Start the progress bar. The ETA is measured from here, so that steps of an earlier run do not count."""
         self._steps, self._first, self._began, self._line = steps, step, time.monotonic(), time.monotonic()
         if step:
             self.console.print(f"continuing at step {step:,}")
@@ -89,21 +89,21 @@ class Display:
             self.console.print(f"step {step:,} of {self._steps:,}, ETA {left:,.0f} s")
 
     def quarantined(self, loss: Loss, dump: Path) -> None:
-        """Name a walker that has just been lost."""
+        """Report a walker that has just been lost."""
         self.console.print(f"[bold red]walker {loss.walker} lost at step {loss.step:,}[/]: {loss.reason}. Its draws "
                            "are NaN from there, the others go on; sampler.rho is too large for its temperature. "
-                           f"`protmpi replay {dump}` does its last steps again.")  # fmt: skip
+                           f"`protmpi replay {dump}` repeats its last steps.")  # fmt: skip
 
     def stopped(self, reason: str, step: int) -> None:
         self._end_bar()
         done = f"committed at step {step:,}" if step else "stopped before the first step"
         again = "give the same command again to continue"
         if reason == WALL_TIME and step == self._first:
-            again = "the time was too short for any step, raise execution.wall_time or the time limit of the job"
+            again = "the time was too short for one step: raise execution.wall_time or the time limit of the job"
         self.console.print(f"{reason}: {done}; {again}")
 
     def finish(self, store: Path) -> None:
-        """The table of the run, from the committed draws."""
+        """Show the table of the run, from the committed draws."""
         self._end_bar()
         if self._speaks:
             found = Store(store)
@@ -119,7 +119,7 @@ class Display:
 
 
 def rank_table(places: list[Binding]) -> Table:
-    """Where every rank is."""
+    """Host, device and threads of every rank."""
     table = Table("rank", "host", "local", "device", "", "UUID", "threads", box=None, header_style="bold")
     for place in places:
         table.add_row(str(place.rank), place.host, str(place.local_rank), place.device, place.device_name,
@@ -128,7 +128,7 @@ def rank_table(places: list[Binding]) -> Table:
 
 
 def show_pilot(pilot: Pilot) -> None:
-    """What `protmpi ladder` found, and what to do with it."""
+    """Show the result of `protmpi ladder` and how to use it."""
     console = open_console(0)
     table = Table("T", "U", "C to the next T", "barrier to the next T", box=None, header_style="bold")
     capacity, between = pilot.capacity, np.diff(np.log(pilot.temperature))
@@ -137,13 +137,13 @@ def show_pilot(pilot: Pilot) -> None:
         rejected = "" if last else f"{np.sqrt(max(capacity[k], 0.0) / np.pi) * between[k]:.2f}"
         table.add_row(f"{t:.2e}", f"{u:.4g}", "" if last else f"{capacity[k]:.0f}", rejected)
     console.print(table)
-    console.print(f"Barrier {pilot.barrier:.2f}: {pilot.slots} slots would do, a round trip in each ladder takes about "
+    console.print(f"Barrier {pilot.barrier:.2f}: {pilot.slots} slots are enough; a round trip takes each ladder about "
                   f"{2 + 4 * pilot.barrier:.0f} sweeps\nthat forget U. Rejections are equal at "
                   f"temperatures = [{', '.join(f'{t:.3e}' for t in pilot.ladder())}]")  # fmt: skip
 
 
 def show_report(report: Report) -> None:
-    """What `protmpi doctor` found."""
+    """Show the findings of `protmpi doctor`."""
     console = open_console(0)
     console.print(rank_table(report.places))
     table = Table("check", "verdict", "", box=None, header_style="bold")
@@ -154,7 +154,7 @@ def show_report(report: Report) -> None:
 
 
 def show_launch(jobs: list[Job], cost: str, folder: Path | None) -> None:
-    """The jobs that were submitted, and what they cost at most; without a folder those that would be."""
+    """Show the submitted jobs and an upper bound of their cost. Without a folder it is a dry run."""
     table = Table("job", "runs", "store", box=None, header_style="bold")
     for job in jobs:
         table.add_row(job.id or "-", "\n".join(f"protmpi {' '.join(command)}" for command in job.commands), job.store)
@@ -165,7 +165,7 @@ def show_launch(jobs: list[Job], cost: str, folder: Path | None) -> None:
 
 
 def show_jobs(rows: list[dict[str, Any]]) -> None:
-    """How the jobs of a launch stand."""
+    """Show the state of the jobs of a launch."""
     unit = next(key for key in rows[0] if key.endswith("_hours"))
     table = Table("job", "name", "state", "progress", "ETA", unit.replace("_", "-"), box=None, header_style="bold")
     for row in rows:
@@ -179,11 +179,11 @@ def show_jobs(rows: list[dict[str, Any]]) -> None:
         if row["state"].startswith(("failed", "lost", "timeout", "node_fail", "out_of_memory")):
             console.print(f"{row['name']} {row['state']}: see the end of {row['log']}", soft_wrap=True)
     if any(row["state"] not in ("finished", "running", "pending") for row in rows):
-        console.print("A job that has not finished goes on from its last commit when it is launched again.")
+        console.print("A job that has not finished continues from its last commit when it is launched again.")
 
 
 def summary(store: Store) -> Table:
-    """Plain means of the measured draws by temperature; errors and the rest are the work of protmpi-analysis."""
+    """Plain means of the measured draws by temperature. Errors are left to protmpi-analysis."""
     first = store.first_measured["draw"]
     slots = store.read("slot")[:, first:]
     names = [
@@ -207,7 +207,7 @@ def summary(store: Store) -> Table:
 
 
 def advice(store: Store) -> list[str]:
-    """Where a hand-set rho made the momenta too hot, and the value that would do: the excess grows with rho."""
+    """A line for each temperature whose hand-set rho made the momenta too hot, with a rho that is small enough."""
     sampler = store.config["sampler"]
     if "kinetic_ratio" not in store or sampler["rho"] == "auto":
         return []
@@ -220,5 +220,5 @@ def advice(store: Store) -> list[str]:
             rho = sampler["rho"][slot] if isinstance(sampler["rho"], list) else sampler["rho"]
             enough = rho * sampler["rho_tolerance"] / excess
             lines.append(f"T = {temperature:.2e}: the kinetic temperature is {100 * excess:.1f} % above T; "
-                         f"sampler.rho = {enough:.1e} would do")  # fmt: skip
+                         f"sampler.rho = {enough:.1e} is small enough")  # fmt: skip
     return lines

@@ -1,4 +1,4 @@
-"""The walkers of one rank: their blocks side by side, seen as one."""
+"""The walkers of one rank: several blocks that act as one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from protmpi.sampling.walkers.block import Block
 
 
 class Ensemble:
-    """Blocks `blocks` of the plan on one device."""
+    """The given `blocks` of the plan on one device."""
 
     def __init__(self, plan: Plan, blocks: range, device: str) -> None:
         self.plan, self.walkers = plan, plan.walkers_of(blocks)
@@ -38,12 +38,12 @@ class Ensemble:
         return self._blocks[0].step
 
     def keep(self) -> None:
-        """Keep where every walker is, for `last_good` and for walkers that are lost in what follows."""
+        """Keep the state of every walker, for `last_good` and in case a walker is lost in the next steps."""
         for block in self._blocks:
             block.keep()
 
     def explore(self, steps: int) -> None:
-        """Advance every walker; before the first step estimate s² and draw momenta."""
+        """Advance every walker. Before the first step, estimate s² and draw momenta."""
         if self.step == 0:
             for block in self._blocks:
                 block.initialise()
@@ -52,7 +52,7 @@ class Ensemble:
             block.explore(steps)
 
     def quarantine(self, folder: Path, known: set[int]) -> list[Loss]:
-        """Write the last good state of every walker that was lost in the last stretch, the `known` ones left out."""
+        """Write the last good state of every walker that was lost since the last `keep`, except the `known` ones."""
         return [
             dump(folder, self.plan.config, self.plan.task, block, row)
             for block in self._blocks
@@ -84,7 +84,7 @@ class Ensemble:
         return np.asarray(torch.stack(largest).amax(0).cpu().numpy())
 
     def share_masses(self, thermal_mass: np.ndarray) -> None:
-        """From now on M = thermal_mass / T for every walker, thermal_mass (P,) being the same on every rank."""
+        """Set M = thermal_mass / T for every walker from now on. thermal_mass (P,) is the same on every rank."""
         for block in self._blocks:
             block.share_masses(thermal_mass)
 
@@ -94,7 +94,7 @@ class Ensemble:
             block.move(temperatures[rows])
 
     def _rows(self) -> list[slice]:
-        """Where the walkers of each block stand among mine."""
+        """The rows of each block among my walkers."""
         first = self.walkers.start
         return [slice(block.walkers[0] - first, block.walkers[-1] + 1 - first) for block in self._blocks]
 
@@ -107,19 +107,19 @@ class Ensemble:
         return _side_by_side(rows)
 
     def checkpoint(self) -> dict[str, np.ndarray]:
-        """Everything needed to go on bit for bit, arrays (my walkers, ...)."""
+        """The state from which a run continues bit for bit: arrays (my walkers, ...)."""
         return _side_by_side([block.checkpoint() for block in self._blocks])
 
     def last_good(self) -> tuple[int, dict[str, np.ndarray]]:
-        """Step and checkpoint that were kept last; step 0 has nothing worth keeping."""
+        """Step and checkpoint of the last `keep`. At step 0 there is nothing worth keeping."""
         return self._blocks[0].last_good[0], _side_by_side([block.last_good[1] for block in self._blocks])
 
     def stand_in(self, step: int) -> dict[str, np.ndarray]:
-        """What a checkpoint taken at `step` looks like."""
+        """An example of a checkpoint taken at `step`: names, shapes and types."""
         return _side_by_side([block.stand_in(step) for block in self._blocks])
 
     def restore(self, step: int, checkpoint: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
-        """Go on from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""
+        """Continue from a checkpoint taken at `step`, with my walkers at `temperatures` (my walkers,)."""
         for block, rows in zip(self._blocks, self._rows(), strict=True):
             block.restore(step, {name: values[rows] for name, values in checkpoint.items()}, temperatures[rows])
 

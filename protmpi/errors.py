@@ -1,8 +1,8 @@
-"""What a user can get wrong. Each error is one line: which key or file, what is wrong, what is allowed."""
+"""Mistakes of a user. Each error is one line that names the key or file, what is wrong and what is allowed."""
 
 
 class ProtmpiError(Exception):
-    """Base of every error that the user can mend; the command line prints it as one line and exits with `status`."""
+    """Base of every error that the user can fix. The command line prints it as one line and exits with `status`."""
 
     status = 2
 
@@ -20,7 +20,7 @@ class StoreError(ProtmpiError):
 
 
 class WorldError(ProtmpiError):
-    """The MPI ranks do not form the world that was asked for, or there are more of them than work."""
+    """The MPI ranks do not form the expected world, or there are more ranks than work."""
 
 
 class LaunchError(ProtmpiError):
@@ -28,6 +28,6 @@ class LaunchError(ProtmpiError):
 
 
 class SamplingError(ProtmpiError):
-    """The dynamics cannot go on: a walker left the sphere's reach or became non-finite."""
+    """The dynamics cannot go on: a walker missed the sphere or became non-finite."""
 
     status = 1

@@ -1,4 +1,4 @@
-"""HDF5 files: written so that they are there whole or not at all, read without trust."""
+"""HDF5 files: a file is written whole or not at all, and its content is checked before use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 
 from protmpi.errors import DataError
 
-LARGEST = 2**31  # bytes of all arrays of a file: far above any network, far below what would fill a machine
+LARGEST = 2**31  # bytes of all arrays of a file: far above any network, far below the memory of a machine
 
 
 @contextmanager
 def hdf5_file(path: Path) -> Iterator[h5py.File]:
-    """Write under a temporary name; on leaving, flush to the disk and rename.
+    """Write under a temporary name. On leaving the context, flush to the disk and rename.
 
-    Raises DataError, one line, where the disk does not take it.
+    Raises DataError, one line, if the disk refuses the file.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -38,7 +38,7 @@ def hdf5_file(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
-    """An open file. Raises DataError, one line, where it is missing or damaged in whatever way."""
+    """An open file. Raises DataError, one line, if it is missing or damaged."""
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -47,10 +47,10 @@ def reading(path: Path) -> Iterator[h5py.File]:
 
 
 def numbers(file: h5py.File, path: Path) -> dict[str, np.ndarray]:
-    """All arrays of an open file, by name. Types and sizes are checked before anything is read.
+    """All arrays of an open file, by name. Types and sizes are checked before any array is read.
 
-    Links are not followed. Raises DataError where something is no array of numbers, lies in another file, or where all
-    together are too large.
+    Links are not followed. Raises DataError if an item is not an array of numbers or lies in another file, or if all
+    arrays together are too large.
     """
     arrays: dict[str, np.ndarray] = {}
     room = LARGEST

@@ -1,6 +1,6 @@
-"""One table for each kind of thing that a configuration can name. A new one is a file of its own and a line here.
+"""One table for each kind of object that a configuration can name. A new one is a file and a line here.
 
-Classes that need torch are named by module and class, and imported when they are built.
+A class that needs torch is named by module and class. It is imported when it is built.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class TaskKind(NamedTuple):
     made_by: str
     """Its class, with `from_config(config, device)`."""
     networks: tuple[str, ...]
-    """The kinds of network that can learn it."""
+    """The kinds of network that can learn the task."""
 
 
 TASKS = {
@@ -34,10 +34,10 @@ NETWORKS = {
     "transformer": "protmpi.models.transformer:Transformer",
     "pooling": "protmpi.models.pooling:Pooling",
 }
-"""Networks that read tokens, with `from_config(config, length, vocabulary)`. Tasks with other data build their own."""
+"""Networks that read tokens, with `from_config(config, length, vocabulary)`. Other tasks build their own network."""
 
 
 def named(place: str) -> Any:
-    """The object that "module:name" names."""
+    """Import the object "module:name"."""
     module, name = place.split(":")
     return getattr(import_module(module), name)

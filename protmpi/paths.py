@@ -1,4 +1,4 @@
-"""Paths as users write them: `~` and `$NAME` mean what they mean in a shell, also where no shell reads them."""
+"""Paths as users write them: `~` and `$NAME` mean the same as in a shell."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([^}]*)\})")
 
 
 def expanded(path: str) -> str:
-    """The path with `~`, `~user`, `$NAME` and `${NAME}` replaced; any other is returned as it is.
+    """Replace `~`, `~user`, `$NAME` and `${NAME}` in a path.
 
-    Raises ValueError for a user who does not exist and a variable that is not set or empty: files would go to a folder
-    of that name, or to the root of the file system.
+    Raises ValueError if the user does not exist or the variable is not set or empty: files would otherwise go to a
+    folder of that name, or to the root of the file system.
     """
 
     def value(found: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
-"""A short pilot: how many temperatures a ladder takes, found before the walkers of the run are known.
+"""A short pilot run that finds how many temperatures a ladder needs, before the walkers of the run are known.
 
-Walkers at a few temperatures between `t_min` and `t_max` tell C = d<U>/dT, and with it the communication barrier
+Walkers at a few temperatures between `t_min` and `t_max` give C = d<U>/dT, and with it the communication barrier
 
     Lambda = integral of sqrt(C/pi) d ln T            (`sampling.temperature.ladder`)
 
@@ -35,11 +35,11 @@ class Pilot:
 
     @property
     def slots(self) -> int:
-        """How many temperatures would do."""
+        """The number of temperatures that is enough."""
         return ladder.enough_slots(self.barrier)
 
     def ladder(self) -> np.ndarray:
-        """Those temperatures, at equal steps of the barrier (slots,)."""
+        """These temperatures (slots,), at equal steps of the barrier."""
         return ladder.spaced(self.temperature, self.energy, self.slots)
 
     def to_json(self) -> dict[str, Any]:

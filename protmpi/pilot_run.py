@@ -1,6 +1,6 @@
-"""The run of a pilot (`protmpi.pilot`): 2 `adapt_until` steps, of which the second half counts.
+"""The run of a pilot (`protmpi.pilot`): 2 `adapt_until` steps, of which the second half is measured.
 
-It takes as many ranks as it has walkers. Its result is the same on every rank and for every number of ranks.
+It uses at most as many ranks as walkers. Its result is the same on every rank and for every number of ranks.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from protmpi.tasks import Task
 
 WALKERS = 4
-DRAWS = 20  # energies of each walker, in either half
+DRAWS = 20  # energies of each walker, in each half
 
 
 def find_pilot(config: Config, task: Task, device: str, world: World, stop: Stop) -> Pilot | None:
-    """The pilot that the store of the run was made from, else a new one. Collective. None when a signal stopped it."""
+    """The pilot recorded in the store, or else a new one. Collective. None if a signal stopped it."""
     path = config.execution.store
     kept = together(world, lambda: Store(path).attributes.get("pilot") if path.exists() else None)
     if kept:
@@ -35,9 +35,9 @@ def find_pilot(config: Config, task: Task, device: str, world: World, stop: Stop
 
 
 def measure(config: Config, task: Task, device: str, world: World, stop: Stop) -> Pilot | None:
-    """Run the pilot. Collective. None when a signal stopped it.
+    """Run the pilot. Collective. None if a signal stopped it.
 
-    Raises ConfigError without two ends of a ladder, SamplingError when a walker of the pilot is lost.
+    Raises ConfigError if an end of the ladder is missing, SamplingError if a walker of the pilot is lost.
     """
     ends = config.tempering.t_min, config.tempering.t_max
     if ends[0] is None or ends[1] is None:
@@ -62,7 +62,7 @@ def measure(config: Config, task: Task, device: str, world: World, stop: Stop) -
         if draw >= DRAWS:
             energies.append(drawn)
     gathered = [energies for energies in world.allgather(np.array(energies)) if energies.size]
-    # the mean after the gathering: how numpy adds up depends on how many walkers lie beside each other
+    # average after gathering: the order of numpy's sum depends on how many walkers an array holds
     mean = np.ascontiguousarray(np.concatenate(gathered, axis=1).T).mean(1)
     found = Pilot(np.asarray(plan.config.sampler.temperatures), mean)
     if not np.isfinite(found.energy).all():

@@ -1,6 +1,6 @@
-"""Everything about a run that is known before its first step: walkers, starts, identity, arrays, cost.
+"""Everything about a run that is known before its first step: walkers, starts, identity, arrays and cost.
 
-Pure functions of configuration, data and weights: every rank comes to the same plan without a message.
+All functions depend on configuration, data and weights alone, so every rank derives the same plan without messages.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ COPIES = 12  # arrays (P,) that a walker holds: state, masses, start, streams, a
 
 @dataclass(frozen=True)
 class Plan:
-    """A run of `config` on `task` from reference `weights` (None when the start is random), in blocks of walkers."""
+    """A run of `config` on `task`, in blocks of walkers, from reference weights (None if the starts are random)."""
 
     config: Config
     task: Task
     weights: weights.Weights | None
     walkers_per_block: int
     pilot: Pilot | None = None
-    """What `tempering.slots = "auto"` comes from."""
+    """The pilot run that chose the slots if `tempering.slots = "auto"`."""
 
     @classmethod
     def of(cls, config: Config, task: Task, walkers_per_block: int, pilot: Pilot | None = None) -> Plan:
-        """Raises DataError when the starting weights are missing or do not fit."""
+        """Make the plan. Raises DataError if the starting weights are missing or do not fit."""
         found = weights.load(config.train.file, config, task) if config.takes_references else None
         return cls(config, task, found, walkers_per_block, pilot)
 
@@ -74,7 +74,7 @@ class Plan:
         return -(-self.walkers // self.walkers_per_block)
 
     def walkers_of(self, blocks: range) -> range:
-        """Global indices of the walkers in some blocks."""
+        """Global indices of the walkers in `blocks`."""
         size = self.walkers_per_block
         return range(blocks.start * size, min(blocks.stop * size, self.walkers))
 
@@ -91,7 +91,7 @@ class Plan:
             *self._tempering_variables(),
             *self.task.variables,
             *sampling.variables(self.config.sampler, self.task.layout, self._unit),
-            Variable("seconds", "draw", "wall time since the draw before", "s", physics=False),
+            Variable("seconds", "draw", "wall time since the previous draw", "s", physics=False),
             Variable("parameters", "snapshot", "flat parameter vector, see attribute `parameter_layout`",
                      dtype="float32", dims=("parameter",), shape=(self.task.layout.size,)),
         )  # fmt: skip
@@ -100,26 +100,26 @@ class Plan:
 
     @property
     def _unit(self) -> str:
-        """Unit of the energy, and so of the temperature."""
+        """Unit of energy and temperature."""
         return next(variable.unit for variable in self.task.variables if variable.name == "energy")
 
     def _tempering_variables(self) -> list[Variable]:
         if self.config.tempering.kind != "simulated":
             return []
         slots = len(self.config.sampler.temperatures)
-        return [Variable("log_weight", "draw", "g of the law exp(-U/T_k + g_k), for each temperature", dims=("ladder",),
+        return [Variable("log_weight", "draw", "g_k in the law exp(-U/T_k + g_k)", dims=("ladder",),
                          shape=(slots,))]  # fmt: skip
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What decides every draw, files by their content; runs of equal identity continue one another."""
+        """All that determines the draws, with the content of files. A run continues a store of equal identity."""
         return {**self.config.physics(), "data.file": self.task.data_hash, **self.starts.identity()}
 
     def constants(self) -> list[Constant]:
-        """Temperatures, what the task adds, and the observables of the ES and OT reference weights."""
+        """Temperatures, constants of the task, and observables of the ES and OT reference weights."""
         temperatures = np.asarray(self.config.sampler.temperatures)
         spheres = np.array([weights.norm2(self.starts.of(walker)) for walker in range(self.walkers)])
-        held = Constant("sphere_norm2", ("walker",), spheres, "squared norm Q at which the walker is held")
+        held = Constant("sphere_norm2", ("walker",), spheres, "squared norm Q of the sphere of the walker")
         constants = [
             Constant("temperature", ("ladder",), temperatures, "temperature of each slot", self._unit),
             *([held] if self.config.sampler.constrained else []),
@@ -136,7 +136,7 @@ class Plan:
         parameters = getattr(self.weights, name)
         w = torch.tensor(parameters, device=self.task.device)
         sampler = self.config.sampler
-        regulariser = Regulariser(sampler.lamda, sampler.gamma, start=w)  # at no distance from its own tether
+        regulariser = Regulariser(sampler.lamda, sampler.gamma, start=w)  # the tether starts at w: its energy is zero
         observables = {
             **self.observables(w, regulariser),
             **self.task.snapshot_observables(w),
@@ -152,7 +152,7 @@ class Plan:
         ]
 
     def observables(self, w: Tensor, regulariser: Regulariser) -> dict[str, np.ndarray]:
-        """Draw observables of the task at w (W, P); with a regulariser the energy is the cost and the regulariser."""
+        """Draw observables of the task at w (W, P). The energy is the cost plus the regulariser, if there is one."""
         observables = self.task.draw_observables(w)
         if regulariser:
             observables["cost"] = observables["energy"]
@@ -173,7 +173,7 @@ class Plan:
         }
 
     def cost(self, ranks: int) -> str:
-        """One line: what the run will cost."""
+        """The cost of the run in one line."""
         c, sampler = self.config, self.config.sampler
         each = 2 if sampler.scheme == "double" and not sampler.full_batch else 1
         every, few = f"all {self.task.train_size:,} samples", f"{sampler.batch} samples"
@@ -187,7 +187,7 @@ class Plan:
         )
 
     def tempering_cost(self) -> str:
-        """One line: how many slots the ladder needs, as far as it is known before any swap."""
+        """One line on the number of slots that the ladder needs, as far as it is known before the first swap."""
         sampler, tempering = self.config.sampler, self.config.tempering
         t, count = np.asarray(sampler.temperatures), sampler.walkers_per_temperature
         walks = f"{count} ladder{'s' * (count > 1)} of"
@@ -199,6 +199,6 @@ class Plan:
             known = f"the pilot found C = {low:.0f} to {high:.0f} and a barrier of {self.pilot.barrier:.2f}"
         return (
             f"{walks} {len(t)} temperatures from {t[0]:.3g} to {t[-1]:.3g}; rejection is sqrt(C/pi) per e-fold of T, "
-            f"so that these are enough for heat capacities C up to {ladder.bearable_capacity(t):.0f}; {known}"
+            f"so these are enough for heat capacities C up to {ladder.bearable_capacity(t):.0f}; {known}"
         )
 

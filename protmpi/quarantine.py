@@ -1,9 +1,8 @@
-"""Walkers that were lost: the last good state of each, and how to live through its last steps again.
+"""Lost walkers: the last good state of each, and the replay of its last steps.
 
 A walker is lost when its weights or momenta stop being finite (a negative discriminant of the norm constraint is NaN
-from the next position on). Nothing watches a single step, so a healthy run is untouched: the state at the start of
-every stretch of steps is kept and only written, to STORE/quarantine/walker-W.h5, when the stretch went
-wrong.
+from the next position on). Single steps are not checked, so a healthy run pays nothing. The state at the start of every
+stretch of steps is kept in memory. If a walker is lost in the stretch, it is written to STORE/quarantine/walker-W.h5.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Loss:
 
 
 def dump(folder: Path, config: configuration.Config, task: Task, block: Block[Any], row: int) -> Loss:
-    """Write the last good state of the walker in `row`, replay it to learn why it was lost, and say so in the file."""
+    """Write the last good state of the walker in `row`, replay it to find why it was lost, and note the reason."""
     step, arrays = block.last_good
     walker = block.walkers[row]
     state = {name: np.ascontiguousarray(values[row : row + 1]) for name, values in arrays.items()}
@@ -63,13 +62,13 @@ def relive(block: Block[Any], steps: int) -> Loss:
         block.explore(1)
         if not block.finite()[0]:
             return Loss(walker, block.step, f"{block.complaint()}; before: {before}")
-    return Loss(walker, block.step, "not lost when its steps are done again: the fault is not in the dynamics")
+    return Loss(walker, block.step, "not lost when its steps are repeated: the fault is not in the dynamics")
 
 
 def replay(path: Path, device: str = "cpu") -> tuple[Loss, Loss]:
-    """What was recorded of a dump, and what its steps give when they are done again.
+    """The loss that a dump records, and the loss when its steps are repeated.
 
-    Raises DataError when the file is missing, damaged or its data set is another one.
+    Raises DataError if the file is missing or damaged, or belongs to another data set.
     """
     attributes, arrays = _read(path)
     config = configuration.parse_stored(json.loads(attributes["config"]), str(path))

@@ -1,10 +1,9 @@
-"""Early-stopped (ES) and over-trained (OT) weights, the starting points and yardsticks of sampling.
+"""Early-stopped (ES) and over-trained (OT) weights: starting points and references of sampling.
 
-Stage one: independent initialisations, each stopped where its validation energy is lowest; the mean of their squared
-norms is Q. Stage two: reference models, ES where |w|² first reaches Q, OT where training energy and error have
-saturated and, if asked for, settled at a minimum (docs/method/training.md section 2). Runs are dealt to the ranks.
-Each saves a part file of its own every few seconds, so that a stopped training goes on where it was when the same
-command is given again.
+Stage one trains independent initialisations and stops each at its lowest validation energy. The mean of their squared
+norms is Q. Stage two trains reference models: ES is where |w|² first reaches Q, OT is where training energy and error
+have saturated and, if asked for, settled at a minimum (docs/method/training.md section 2). Runs are dealt to the ranks.
+Each run saves its own part file every few seconds, so the same command continues a training that was stopped.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from protmpi.shards import Shards
 from protmpi.tasks import Task
 from protmpi.training import Trainer
 
-# Over-training ends when energy and error fall by less than this share from the third to the last quarter of the
+# Over-training ends when energy and error fall by less than this fraction from the third to the last quarter of the
 # epochs: training slows down as a power of time, so the window has to grow with it.
 SATURATED = 0.01
-LEAST = 5  # points of the curve in a quarter, below which a lull is no saturation
+LEAST = 5  # least points of the curve in a quarter: in fewer points a lull looks like saturation
 SAVE_EVERY = 20.0  # seconds between two saves of a part file
 
 Report = Callable[[str], None]
-"""Shows one line of progress."""
+"""Function that shows one line of progress."""
 
 
 class Status:
-    """One line on rank 0 that says where training stands: live on a terminal, now and then in a log."""
+    """One line of progress on rank 0: live on a terminal, at intervals in a log."""
 
     def __init__(self, rank: int) -> None:
         self._console = open_console(rank)
@@ -64,7 +63,7 @@ class Status:
 
 
 def print_table(config: Config, task: Task) -> None:
-    """Energies and errors of the reference weights. Raises DataError, after the table, where a reference fell short."""
+    """Show energies and errors of the reference weights. Then raise DataError if a reference fell short."""
     found = weights.load_any(config.train.file, config, task)
     table = Table("weights", "epoch", "|w|²", "U train", "U val", "error train", "error val", box=None)
     for name, parameters, epochs in (("ES", found.es, found.es_epoch), ("OT", found.ot, found.ot_epoch)):
@@ -84,13 +83,13 @@ def print_table(config: Config, task: Task) -> None:
 
 @dataclass
 class EarlyStopping:
-    """Stage one: keeps the weights of the lowest validation energy."""
+    """Stage one: keep the weights of the lowest validation energy."""
 
     trainer: Trainer
     marks: dict[str, np.ndarray] = field(default_factory=dict)
 
     def epoch(self) -> str:
-        """One epoch more; returns a line on where training stands."""
+        """Train one more epoch. Returns a line of progress."""
         self.trainer.run_epoch()
         curve = self.trainer.curves["val_energy"]
         if curve and self.trainer.epoch % self.trainer.config.eval_every == 0 and curve[-1] == min(curve):
@@ -117,15 +116,15 @@ class Reference:
             self.marks["ES.epoch"] = np.asarray(self.trainer.epoch + 1)
 
     def epoch(self) -> str:
-        """One epoch more; returns a line on where training stands."""
+        """Train one more epoch. Returns a line of progress."""
         self.trainer.run_epoch(self._mark_es)
         found = f"ES at {int(self.marks['ES.epoch'])}" if "ES" in self.marks else f"|w|² {self.trainer.norm2:.0f}"
         return f"epoch {self.trainer.epoch}, {found}{_losses(self.trainer)}"
 
     def done(self) -> bool:
-        """Ends at `over_epochs` or at saturation, then settles.
+        """Whether training ends: at `over_epochs` or at saturation, after it has settled.
 
-        A run that has not reached the norm by then has no ES: `Weights.fell_short` tells, for OT stands in its place.
+        A run that has not reached the norm by then has no ES. Its OT is stored as ES, and `Weights.fell_short` is true.
         """
         trainer, c = self.trainer, self.trainer.config
         if not trainer.settles_at:
@@ -157,7 +156,7 @@ def _saturated(curves: dict[str, list[float]]) -> bool:
 
 
 def train(config: Config, task: Task, world: World, stop: Stop, device: str, report: Report) -> bool:
-    """Both stages; writes `train.file` on rank 0. Collective. False when a signal stopped it early."""
+    """Train both stages and write `train.file` on rank 0. Collective. Returns False if a signal stopped it."""
     task.check = stop.check
     file, c = config.train.file, config.train
     parts = weights.Parts(file, config, task)
@@ -199,7 +198,7 @@ def train(config: Config, task: Task, world: World, stop: Stop, device: str, rep
 def _follow(
     run: EarlyStopping | Reference, path: Path, parts: weights.Parts, stop: Stop, name: str, report: Report
 ) -> None:
-    """Advance one run to its end or to where it is told to stop, saving it now and then."""
+    """Train one run until it ends or must stop, and save it at intervals."""
     shards = run.trainer.shards
     if shards:  # all ranks follow this run
         together(shards.world, lambda: _restore(run, path, parts))
@@ -214,7 +213,7 @@ def _follow(
     while not run.done():
         before = {key: array.copy() for key, array in _arrays(run).items()}
         line = _epoch(run, stop)
-        if line is None:  # given up within the epoch
+        if line is None:  # stopped within the epoch
             return save(before)
         report(f"{name}: {line}")
         if time.monotonic() - saved > SAVE_EVERY:
@@ -224,7 +223,7 @@ def _follow(
 
 
 def _restore(run: EarlyStopping | Reference, path: Path, parts: weights.Parts) -> None:
-    """Go on from a part file, if there is one."""
+    """Continue from a part file, if there is one."""
     if not path.exists():
         return
     stored = parts.load(path)
@@ -232,11 +231,11 @@ def _restore(run: EarlyStopping | Reference, path: Path, parts: weights.Parts) -
     try:
         run.trainer.restore(stored)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: does not fit this training ({error}); delete it, it is trained again") from None
+        raise DataError(f"{path}: does not fit this training ({error}); delete it and train again") from None
 
 
 def _epoch(run: EarlyStopping | Reference, stop: Stop) -> str | None:
-    """One epoch more; None where it was given up. Ranks that share mini-batches give up at the same one."""
+    """Train one more epoch; None if it was interrupted. Ranks that share mini-batches stop at the same mini-batch."""
     if not run.trainer.shards:
         return stop.attempt(lambda _: run.epoch())
     try:

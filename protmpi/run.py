@@ -1,4 +1,4 @@
-"""The whole run on one screen. One rank or a thousand: the same text."""
+"""The whole run on one screen. The same code serves one rank and a thousand."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from protmpi.variables import Axis
 
 
 def run(config: Config, world: World, stop: Stop, display: Display) -> bool:
-    """Sample until `run.steps`, continuing where the store ends. Collective. False when a signal stopped it early.
+    """Sample until `run.steps`, from where the store ends. Collective. Returns False if a signal stopped the run.
 
-    Raises ProtmpiError on every rank alike when the configuration, the data or the store do not allow the run.
+    Raises ProtmpiError on every rank if the configuration, the data or the store do not allow the run.
     """
     wanted = config.execution
     binding = together(world, lambda: bind(world, wanted.device, wanted.threads_per_rank, wanted.tf32))
@@ -92,13 +92,13 @@ def sample(plan: Plan, ensemble: Ensemble, store: Writer, world: World, stop: St
 
 
 def steps_to_draw(step: int, config: Config) -> int:
-    """Steps that are left to the next draw, or to the end."""
+    """Number of steps until the next draw or the end of the run."""
     every = config.run.record_every
     return min(config.run.steps, (step // every + 1) * every) - step
 
 
 def advance(ensemble: Ensemble, tempering: Tempering, steps: int) -> dict[Axis, Row]:
-    """Advance all walkers; returns a draw and a snapshot of them where they are due."""
+    """Advance all walkers. Returns their draw and their snapshot if these are due."""
     ensemble.explore(steps)
     run = ensemble.plan.config.run
     rows: dict[Axis, Row] = {}
@@ -110,7 +110,7 @@ def advance(ensemble: Ensemble, tempering: Tempering, steps: int) -> dict[Axis, 
 
 
 def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display) -> None:
-    """Set aside and name the walkers that are no longer finite; the others go on."""
+    """Dump the walkers that are no longer finite and report them. The other walkers go on."""
     known = {loss["walker"] for loss in store.lost}
     mine = together(world, lambda: ensemble.quarantine(store.path / "quarantine", known))
     fresh = sorted((loss for ranks in world.allgather(mine) for loss in ranks), key=lambda loss: loss.walker)
@@ -127,7 +127,7 @@ def quarantine(ensemble: Ensemble, store: Writer, world: World, display: Display
 
 @contextmanager
 def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display: Display) -> Iterator[Lock]:
-    """The store, created or checked to be of this run, and locked while the run lasts. Collective."""
+    """Create the store, or check that it belongs to this run, and lock it while the run lasts. Collective."""
     path = plan.config.execution.store
     lock = together(world, lambda: prepare_store(plan, hosts, display) if world.rank == 0 else None)
     token = world.allgather(lock.token if lock else "")[0]
@@ -140,7 +140,7 @@ def one_writer(plan: Plan, hosts: list[dict[str, object]], world: World, display
 
 
 def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) -> Lock:
-    """Create the store, or check that the one there is of this run; lock it; lengthen it if more steps are wanted."""
+    """Create the store or check that it belongs to this run, lock it, and extend it if the run has more steps."""
     path = plan.config.execution.store
     with writing(path):
         if not path.exists():
@@ -156,23 +156,23 @@ def prepare_store(plan: Plan, hosts: list[dict[str, object]], display: Display) 
 
 
 def note_start(path: Path) -> None:
-    """Tell a job that keeps starting without progress to end."""
+    """Record the start of a job, and end the job if it restarts again and again without progress."""
     with writing(path):
         restarts.note(path, Store(path).status()["step"])
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line that a disk does not take a store."""
+    """Turn an error of the disk into a StoreError of one line."""
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store, or mend that "
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}; choose another --store, or repair it "
                          "and give the same command again") from None  # fmt: skip
 
 
 def resume(ensemble: Ensemble, tempering: Tempering, config: Config) -> None:
-    """Put walkers and temperatures where the last commit left them."""
+    """Restore walkers and temperatures from the last commit."""
     store = Store(config.execution.store)
     if last := store.record:
         everyone = range(ensemble.plan.walkers)

@@ -1,6 +1,6 @@
 """The sections of a configuration file, one class each, with their keys, defaults and cross-checks.
 
-[data] has one for every task, in `protmpi.data.sections`.
+The section [data] has one class for each task, in `protmpi.data.sections`.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ FilePath = Annotated[Path, AfterValidator(lambda path: Path(expanded(str(path)))
 def key(default: Any, meaning: str, unit: str = "", of: tuple[str, ...] = ()) -> Any:
     """A configuration key with its meaning and unit, which `protmpi config --explain` prints.
 
-    `of`: the kinds of its section that have it; all of them if absent.
+    `of` lists the kinds that have this key. Without it, all kinds have the key.
     """
     return Field(default, description=meaning, json_schema_extra={"unit": unit, "of": list(of)})
 
 
 def kinds_of(field: FieldInfo) -> list[str]:
-    """The kinds that have a key; none: all of them."""
+    """The kinds that have a key. An empty list means all kinds."""
     extra = field.json_schema_extra
     return typing.cast(list[str], extra.get("of", [])) if isinstance(extra, dict) else []
 
 
 WRITTEN_IN_FULL = "written in full"
-"""Context of a validation in which keys of other kinds are not refused."""
+"""Validation context that accepts keys of other kinds."""
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
 
     later: ClassVar[frozenset[str]] = frozenset()
-    """Keys younger than files which are still read: at their default, what was done before, they are in no identity."""
+    """Keys that older files lack. Their default is what those files did; at its default a key enters no identity."""
 
     @model_validator(mode="after")
     def _keys_are_of_the_kind(self, info: ValidationInfo) -> Self:
-        """What was written in full, by a run, may have keys of other kinds."""
+        """Refuse keys of other kinds, except in a configuration that a run wrote in full."""
         foreign = sorted(self.model_fields_set - self.belonging().keys())
         if foreign and info.context != WRITTEN_IN_FULL:
             valid = ", ".join(sorted(self.belonging()))
-            raise ValueError(f'{foreign[0]}: is no key of kind = "{self._kind}", which has {valid}')
+            raise ValueError(f'{foreign[0]}: is not a key of kind = "{self._kind}", which has {valid}')
         return self
 
     @property
@@ -59,13 +59,13 @@ class Section(BaseModel):
         return str(getattr(self, "kind", ""))
 
     def belonging(self) -> dict[str, Any]:
-        """The keys that this kind has, with their values as JSON has them."""
+        """The keys of this kind and their values, in the form of JSON."""
         resolved, kind = self.model_dump(mode="json"), self._kind
         fields = type(self).model_fields.items()
         return {name: resolved[name] for name, field in fields if kind in (kinds_of(field) or [kind])}
 
     def identity(self) -> dict[str, Any]:
-        """Every key with its value, as JSON has it, for comparison with what a file belongs to."""
+        """Every key and its value, in the form of JSON. A file that was made from the section stores them."""
         resolved = self.model_dump(mode="json")
         fields = type(self).model_fields
         return {k: v for k, v in resolved.items() if k not in self.later or getattr(self, k) != fields[k].default}
@@ -82,7 +82,7 @@ PUBLISHED_NETWORKS: dict[str, dict[str, Any]] = {
 
 
 class ModelConfig(Section):
-    """The network: a published one by name, or sizes of your own (a size beside the name replaces the named one)."""
+    """The network: a published one by name, or sizes of your own. A size beside a name replaces the published size."""
 
     later: ClassVar[frozenset[str]] = frozenset({"heads", "head", "activation"})
 
@@ -92,14 +92,14 @@ class ModelConfig(Section):
         "multi-head encoder"
     )  # fmt: skip
     blocks: Count = key(1, "attention blocks", of=("transformer", "encoder"))
-    heads: Count = key(8, "heads that share out the embedding dimension", of=("encoder",))
+    heads: Count = key(8, "number of attention heads; each has d / heads dimensions", of=("encoder",))
     head: Count | None = key(
         None, "size of the head that measures distance (points only); d/8 if absent", of=("encoder",)
     )
     d: Annotated[int, Field(ge=1)] = key(26, "embedding dimension", of=TOKENS)
     m: Annotated[int | None, Field(ge=1)] = key(None, "hidden units; 4 d, but 5 d for pooling, if absent", of=TOKENS)
     activation: Literal["relu", "gelu"] = key(
-        "relu", "of the hidden units; for the task structures gelu, as published, if absent", of=("encoder",)
+        "relu", "activation; if absent gelu for structures, as published, else relu", of=("encoder",)
     )
     layers: Annotated[list[Count], Field(min_length=1)] = key(
         [50, 100], "hidden units of each layer", of=("feedforward",)
@@ -135,22 +135,22 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _fits_an_encoder(self) -> ModelConfig:
         if self.kind == "encoder" and self.d % self.heads:
-            raise ValueError(f"heads: {self.heads} heads cannot share out d = {self.d}, it must be a multiple")
+            raise ValueError(f"heads: {self.heads} must divide d = {self.d}")
         return self
 
     @property
     def hidden(self) -> int:
-        """Hidden units m, resolved."""
+        """Number of hidden units m, with the default filled in."""
         return self.m if self.m is not None else (5 * self.d if self.kind == "pooling" else 4 * self.d)
 
     @property
     def head_size(self) -> int:
-        """Columns of the head that measures distance, resolved."""
+        """Columns of the head that measures distance, with the default filled in."""
         return self.head or max(1, self.d // 8)
 
     @property
     def width(self) -> int:
-        """The dimension that the learning rate of a training is scaled by."""
+        """The dimension d in the learning rate."""
         return self.layers[0] if self.kind == "feedforward" else self.d
 
 
@@ -167,17 +167,17 @@ class TrainConfig(Section):
     )
     batch: Count = key(64, "mini-batch", "sequences")
     shards: Count = key(
-        1, "parts that each mini-batch is cut into; with more than one, ranks share mini-batches, not whole runs"
+        1, "number of parts of each mini-batch; with more than one, the ranks divide mini-batches instead of runs"
     )
     warmup: Count = key(4_000, "steps over which the learning rate rises", "steps")
     rate: Positive = key(1.0, "factor of the learning rate d^-1/2 min(t^-1/2, t warmup^-3/2)")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = key(0.1, "dropout while training")
-    lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the loss; as in the sampler to train on what it samples")
-    patience: Count = key(50, "early stopping: epochs without a better validation loss", "epochs")
-    max_epochs: Count = key(10_000, "early stopping gives up here", "epochs")
-    over_epochs: Count = key(2_000, "over-training ends here at the latest", "epochs")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = key(0.1, "dropout probability in training")
+    lamda: NotNegative = key(0.0, "regulariser lamda/2 |w|² in the loss; as in the sampler to train on its energy")
+    patience: Count = key(50, "early stopping: epochs without an improvement of the validation loss", "epochs")
+    max_epochs: Count = key(10_000, "most epochs of early stopping", "epochs")
+    over_epochs: Count = key(2_000, "most epochs of over-training", "epochs")
     settle_epochs: Annotated[int, Field(ge=0)] = key(
-        0, "after over-training, epochs in which the learning rate falls to zero: OT then lies at a minimum", "epochs"
+        0, "epochs after over-training in which the learning rate falls to zero, so that OT lies at a minimum", "epochs"
     )
     eval_every: Count = key(5, "epochs between two points of a learning curve", "epochs")
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of initial weights, mini-batches and dropout")
@@ -190,17 +190,17 @@ class TrainConfig(Section):
 
 
 class RunConfig(Section):
-    """How long, and what is kept."""
+    """Length of the run and the intervals at which it records."""
 
     steps: Count = key(100_000, "steps of every walker, burn-in included; raise it later to extend the run", "steps")
     record_every: Count = key(500, "steps between two draws (energies, errors, norms)", "steps")
     snapshot_every: Count = key(10_000, "steps between two snapshots (parameters, attention maps, test error)", "steps")
     draws_per_chunk: Count = key(10, "draws written and committed together", "draws")
     walkers_per_block: Count | Literal["auto"] = key(
-        "auto", "walkers advanced together, at most one rank per block; auto: 1 on a CPU, on a GPU measured"
+        "auto", "walkers advanced together; a block belongs to one rank; auto: 1 on a CPU, the fastest number on a GPU"
     )
     max_lost: Annotated[float, Field(ge=0, lt=1)] = key(
-        0.5, "share of the walkers that may be lost before the run ends"
+        0.5, "fraction of the walkers that may be lost before the run ends"
     )
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of every random stream of the run")
 
@@ -208,7 +208,7 @@ class RunConfig(Section):
     def _whole_intervals(self) -> RunConfig:
         if self.snapshot_every % self.record_every:
             raise ValueError(
-                f"snapshot_every: {self.snapshot_every} is no multiple of record_every = {self.record_every}"
+                f"snapshot_every: {self.snapshot_every} is not a multiple of record_every = {self.record_every}"
             )
         if self.steps < self.record_every:
             raise ValueError(f"steps: {self.steps} is below record_every = {self.record_every}: no draw")
@@ -216,15 +216,15 @@ class RunConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """Where and how fast. Nothing here changes a draw on the CPU, `threads_per_rank` beyond 1 excepted."""
+    """Where and how fast the run is. On a CPU only `threads_per_rank` above 1 can change a draw."""
 
     store: FilePath = key(Path("runs/store.zarr"), "Zarr store of the run")
-    device: Literal["auto", "cpu", "cuda"] = key("auto", "one GPU per rank when there is one, else the CPU")
+    device: Literal["auto", "cpu", "cuda"] = key("auto", "auto: one GPU per rank if there is one, else the CPU")
     threads_per_rank: Count | Literal["divide"] = key(
-        1, 'CPU threads of a rank; "divide" shares out the cores of a machine (last bits may then differ)'
+        1, 'CPU threads of a rank; "divide": an equal part of the cores of the machine (last bits may then differ)'
     )
-    tf32: bool = key(False, "on a GPU, sampling with matrix products in TF32: faster, 10 bits of mantissa")
+    tf32: bool = key(False, "use TF32 matrix products for sampling on a GPU: faster, 10 bits of mantissa")
     wall_time: Positive | None = key(
-        None, "stop in time to be done after this long; SLURM_JOB_END_TIME, where it is set, is heeded as well", "s"
+        None, "wall time after which the run has stopped and committed; SLURM_JOB_END_TIME is also respected", "s"
     )
     progress: bool = key(True, "progress bar on rank 0")

@@ -1,7 +1,7 @@
-"""A mini-batch cut into shards that the ranks share out: the same gradient, bit for bit, on any number of ranks.
+"""A mini-batch cut into shards that the ranks divide. The gradient is bit for bit the same on any number of ranks.
 
-Gradients are gathered and summed in the order of the shards. The ranks also tell each other with every gradient whether
-they are to stop, so that all stop at the same one.
+Gradients are gathered and summed in the order of the shards. With every gradient the ranks also exchange whether they
+must stop, so that all stop at the same gradient.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class Shards:
     world: World
     count: int
     told: Callable[[], bool]
-    """Whether this rank knows that it is to stop."""
+    """Whether this rank has received a request to stop."""
 
     @classmethod
     def of(cls, world: World, count: int, told: Callable[[], bool]) -> Shards:
-        """Raises WorldError where ranks would have nothing to do."""
+        """Raises WorldError if there are more ranks than shards."""
         if world.size > count:
             raise WorldError(f"{world.size} ranks for train.shards = {count}: start at most {count} ranks, or raise it")
         return cls(world, count, told)
 
     def evaluate(self, task: Task, w: Tensor, splits: tuple[str, ...]) -> list[Evaluation]:
-        """What `evaluate_all` returns, split by split in turn on the ranks, so that all read the same. Collective."""
+        """`evaluate_all` with the splits divided among the ranks. All ranks get the same result. Collective."""
         mine = evaluate_all(task, w, splits[self.world.rank :: self.world.size])
         everyone = self.world.allgather(mine)
         return [everyone[n % self.world.size][n // self.world.size] for n in range(len(splits))]
@@ -53,7 +53,7 @@ class Shards:
     def gradient(self, task: Task, w: Tensor, indices: np.ndarray, drop: Callable[[int], Dropout | None]) -> Tensor:
         """Gradient (1, P) at w (1, P) on the training samples `indices` (1, B). Collective.
 
-        drop(s): what is random in shard s. Raises Interrupted on all ranks where one of them is to stop.
+        drop(s) gives the random numbers of shard s. Raises Interrupted on all ranks if one of them must stop.
         """
         parts = np.array_split(indices, self.count, axis=1)
         mine = {}
@@ -67,6 +67,6 @@ class Shards:
             raise Interrupted
         gathered = {shard: g for _, found in everyone for shard, g in found.items()}
         total = gathered[0]
-        for shard in range(1, len(gathered)):  # array_split fills the first ones
+        for shard in range(1, len(gathered)):  # array_split makes the first shards larger
             total = total + gathered[shard]
         return torch.from_numpy(total).to(w.device)

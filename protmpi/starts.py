@@ -1,4 +1,4 @@
-"""Where walkers start: reference weights, fresh weights, or the ends of another store; all on one sphere."""
+"""Starts of the walkers: reference weights, fresh weights, or the last snapshots of another store, on one sphere."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ class Ends:
 
     @classmethod
     def of(cls, path: Path, task: Task) -> Ends:
-        """Raises StoreError when the store has no snapshot, or another network's."""
+        """Read the store. Raises StoreError if it has no snapshot or belongs to another network."""
         store = Store(path)
         if store.attributes.get("parameter_layout") != task.layout.to_json():
-            raise StoreError(f"{path}: sampler.start: its network is another one")
+            raise StoreError(f"{path}: sampler.start: the store has another network")
         last, draw = store.snapshots - 1, store.snapshots * store.schema.snapshot_every // store.schema.record_every - 1
         if last < 0:
-            raise StoreError(f"{path}: sampler.start: it has no snapshot yet")
+            raise StoreError(f"{path}: sampler.start: the store has no snapshot yet")
         walkers = range(store.schema.walkers)
         parameters = np.stack([store.read_rows("parameters", walker, last, last + 1)[0] for walker in walkers])
         found = cls(store.read("slot_temperature")[:, draw].astype(np.float64), parameters)
         whole = np.isfinite(found.parameters).all(1) & np.isfinite(found.temperature)
         if not whole.any():
-            raise StoreError(f"{path}: sampler.start: all of its walkers are lost")
+            raise StoreError(f"{path}: sampler.start: all walkers of the store are lost")
         return cls(found.temperature[whole], found.parameters[whole])
 
     def nearest(self, temperature: float, turn: int) -> np.ndarray:
-        """Parameters (P,) of a walker at the temperature nearest to this one; of several, the `turn`-th in turn."""
+        """Parameters (P,) of a walker at the nearest temperature. `turn` selects, cyclically, one of several."""
         away = np.abs(np.log(self.temperature / temperature))
         (here,) = np.nonzero(away <= away.min() + 1e-9)
         return np.asarray(self.parameters[here[turn % len(here)]])
@@ -55,7 +55,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class Starts:
-    """The start of every walker of a run of `config` on `task`, with its reference weights where there are any."""
+    """The start of every walker of a run of `config` on `task`, with the reference weights if there are any."""
 
     config: Config
     task: Task
@@ -63,14 +63,14 @@ class Starts:
 
     @cached_property
     def stores(self) -> dict[str, Ends]:
-        """The stores that walkers start from, by their paths."""
+        """The stores from which walkers start, by path."""
         paths = dict.fromkeys(start for start in self.config.sampler.start if start.endswith(".zarr"))
         return {path: Ends.of(Path(path), self.task) for path in paths}
 
     def of(self, walker: int) -> np.ndarray:
         """Starting weights (P,), float32, scaled to the sphere that `sampler.norm2` names.
 
-        Walkers on spheres of their own would sample laws of their own.
+        Walkers on different spheres would sample different laws.
         """
         start = self._unscaled(walker)
         if self._norm2 is None:
@@ -90,7 +90,7 @@ class Starts:
 
     @cached_property
     def _norm2(self) -> float | None:
-        """|w|² of all starts; None where each keeps its own."""
+        """|w|² of all starts. None if each start keeps its own norm."""
         wanted = self.config.sampler.norm2
         if not self.config.sampler.constrained or wanted == "own":
             return None
@@ -99,7 +99,7 @@ class Starts:
         return float(weights.norm2(self.weights.es[0] if self.weights else self._unscaled(0)))
 
     def identity(self) -> dict[str, str]:
-        """What decides the starts, by content."""
+        """Hashes of the content that determines the starts."""
         known = {"train.file": self.weights.content_hash() if self.weights else "random"}
         return {**known, **{f"sampler.start {i}": self.stores[start].content_hash()
                             for i, start in enumerate(self.config.sampler.start) if start in self.stores}}  # fmt: skip

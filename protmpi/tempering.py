@@ -1,11 +1,11 @@
-"""Walkers that move in temperature, over ranks: weights and momenta never leave their rank.
+"""Walkers on several ranks that move in temperature. Weights and momenta never leave their rank.
 
 Source: docs/method/tempering.md sections 1 to 5.
 
-After the burn-in of the kernel (`sampler.adapt_until`) draws are followed by sweeps, in which only energies are
-gathered. Every rank computes the same moves from them (`sampling.exchange`, `sampling.simulated`), and a digest of the
-outcome is compared. Before the first sweep all walkers agree on one M T, the largest that any of them found for each
-parameter: the momenta N(0, M T) then have the same law at every temperature, and a move changes nothing but T and M.
+After the burn-in of the kernel (`sampler.adapt_until`) a sweep follows each draw, or every few draws. A sweep gathers
+energies only. Every rank computes the same moves from them (`sampling.temperature`), and the ranks compare a digest of
+the outcome. Before the first sweep all walkers adopt one M T: for each parameter the largest that any walker found. The
+momenta N(0, M T) then have the same law at every temperature, and a move changes only T and M.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from protmpi.sampling.temperature.simulated import Simulated
 
 
 class Walk(Protocol):
-    """How walkers move over the temperatures (slots,); `slot` (walkers,) is where they are. The same on every rank."""
+    """Moves of walkers over the temperatures (slots,). `slot` (walkers,) is their place. The same on every rank."""
 
     temperatures: np.ndarray
     slot: np.ndarray
@@ -36,7 +36,7 @@ class Walk(Protocol):
 
 
 class Tempering:
-    """The walk of all walkers of a run."""
+    """The moves of all walkers of a run in temperature."""
 
     def __init__(self, plan: Plan) -> None:
         self.config, self._begin = plan.config.tempering, plan.config.sampler.adapt_until
@@ -68,7 +68,7 @@ class Tempering:
         ensemble.move(self.temperature[ensemble.walkers])
 
     def _agree(self, sweep: int, world: World) -> None:
-        """Raise SamplingError, naming the ranks, unless all ranks came to the same slots and temperatures."""
+        """Raise SamplingError, naming the ranks, unless all ranks computed the same slots and temperatures."""
         digest = hashlib.sha256(np.int64(sweep).tobytes() + self.walk.slot.tobytes() + self.walk.learned().tobytes())
         digests = world.allgather(digest.digest())
         if len(set(digests)) > 1:
@@ -80,16 +80,16 @@ class Tempering:
             )
 
     def draw(self, walkers: range) -> dict[str, np.ndarray]:
-        """Where the walkers `walkers` are, and what has been learned, (len(walkers), ...) each."""
+        """Slots of the walkers `walkers` and the learned quantities, (len(walkers), ...) each."""
         mine = slice(walkers.start, walkers.stop)
         kept = {name: np.tile(values, (len(walkers), 1)) for name, values in self.walk.history().items()}
         return {"slot": self.walk.slot[mine], "slot_temperature": self.temperature[mine], **kept}
 
     def checkpoint(self, walkers: range) -> dict[str, np.ndarray]:
-        """What belongs to the walkers `walkers`, arrays (len(walkers), ...); what was learned is in every row."""
+        """State of the walkers `walkers`: arrays (len(walkers), ...). Every row repeats the learned quantities."""
         slot = self.walk.slot[walkers.start : walkers.stop]
         return {"slot": slot, "learned": np.tile(self.walk.learned(), (len(walkers), 1))}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Go on from the `slot` and `learned` of all walkers."""
+        """Continue from the `slot` and `learned` of all walkers."""
         self.walk.restore(arrays["slot"], arrays["learned"][0])

@@ -2,7 +2,7 @@
 
 Source: docs/method/training.md section 1.
 
-At a constant learning rate Adam hovers above the minimum; where a minimum is wanted, training settles at the end: the
+At a constant learning rate Adam hovers above the minimum. To reach a minimum, training settles at its end: the learning
 rate falls to zero.
 """
 
@@ -32,7 +32,7 @@ def learning_rate(t: int, d: int, warmup: int) -> float:
 
 @dataclass
 class Trainer:
-    """One initialisation under Adam. Everything needed to go on is in these fields."""
+    """One initialisation trained by Adam. Training can continue from these fields alone."""
 
     task: Task
     config: TrainConfig
@@ -42,11 +42,11 @@ class Trainer:
     m: Tensor
     v: Tensor
     shards: Shards | None = None
-    """Where ranks share every mini-batch; None: this one does all of it."""
+    """The division of every mini-batch among ranks. None: this rank computes whole mini-batches."""
     t: int = 0
     epoch: int = 0
     settles_at: int = 0
-    """The epoch with which the learning rate reaches zero, 0 while training has not begun to settle."""
+    """The epoch at whose end the learning rate reaches zero. 0 before training begins to settle."""
     curves: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in CURVES})
 
     @classmethod
@@ -65,7 +65,7 @@ class Trainer:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the present step; while training settles it falls linearly to zero, epoch by epoch."""
+        """Learning rate of the present step. While training settles, it falls linearly to zero, epoch by epoch."""
         c = self.config
         if not self.settles_at:
             return c.rate * learning_rate(self.t, self.d, c.warmup)
@@ -73,7 +73,7 @@ class Trainer:
         return c.rate * learning_rate(steps, self.d, c.warmup) * (self.settles_at - self.epoch) / c.settle_epochs
 
     def run_epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
-        """One pass over the training set; its stream belongs to the epoch, so that training can be resumed."""
+        """One pass over the training set. Each epoch has its own random stream, so that training can be resumed."""
         stream = generator(self.config.seed, *self.spawn_key, 1 + self.epoch)
         dropout = torch.Generator(self.w.device).manual_seed(int(stream.integers(2**63)))
         order = stream.permutation(self.task.train_size)
@@ -96,7 +96,7 @@ class Trainer:
         return self.shards.gradient(self.task, self.w, indices, of_shard)
 
     def _random(self, generator: torch.Generator) -> Dropout | None:
-        """What is random in a gradient, None where nothing is."""
+        """The random numbers of a gradient. None if the gradient has none."""
         probability = self.config.dropout
         return Dropout(probability, generator) if probability or self.task.augments else None
 
@@ -117,7 +117,7 @@ class Trainer:
             self.curves[name].append(float(value))
 
     def state(self) -> dict[str, np.ndarray]:
-        """Arrays to store; `restore` goes on from them."""
+        """Arrays to store. `restore` continues from them."""
         arrays = {name: getattr(self, name)[0].cpu().numpy() for name in ("w", "m", "v")}
         counts = {"t": np.asarray(self.t), "epoch": np.asarray(self.epoch),
                   "settles_at": np.asarray(self.settles_at)}  # fmt: skip

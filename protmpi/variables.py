@@ -1,4 +1,4 @@
-"""What a run records: quantities with their meaning, unit and role, declared beside the code that computes them."""
+"""Recorded quantities with meaning, unit and role, declared beside the code that computes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 Axis = Literal["draw", "snapshot"]
 
 Role = Literal["law", "way", "set"]
-"""law: its mean is that of the law that is sampled. way: it tells how the sampler moves, which equal laws leave free.
-set: it is chosen, not observed."""
+"""law: its mean is a property of the sampled law. way: it shows how the sampler moves, which the law does not fix.
+set: it is chosen, not measured."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Variable:
 
     @property
     def missing(self) -> float | int:
-        """What stands where nothing was written."""
+        """The value of elements that were never written."""
         return float("nan") if np.dtype(self.dtype).kind == "f" else -1 if np.dtype(self.dtype).kind == "i" else 0
 
 

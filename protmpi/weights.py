@@ -1,4 +1,4 @@
-"""Weights files (HDF5): reference weights with their learning curves, and the part files of a training in progress."""
+"""Weights files (HDF5): reference weights with learning curves, and the part files of a training in progress."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def norm2(w: np.ndarray) -> np.ndarray:
 class Weights:
     """Reference weights: ES and OT of shape (references, P), float32, and their epochs.
 
-    Trained without a second stage there are no OT weights, and ES are those of the first stage.
+    A training without a second stage has no OT weights; its ES weights are those of the first stage.
     """
 
     es: np.ndarray
@@ -37,15 +37,15 @@ class Weights:
     es_epoch: np.ndarray
     ot_epoch: np.ndarray
     norm2: float = 0.0
-    """The norm Q at which references are stopped, 0 where there was none to reach."""
+    """The norm Q at which references are stopped. 0 if the training has no second stage."""
 
     @property
     def fell_short(self) -> np.ndarray:
-        """Of each ES, whether training ended before |w|² reached Q: it is then no ES, but its own OT (references,)."""
+        """Whether training ended before |w|² reached Q (references,). The ES weights are then the OT weights."""
         return fell_short(norm2(self.es), self.norm2)
 
     def require_norm(self, path: Path) -> None:
-        """Raises DataError where a reference fell short: its walkers would be on another sphere than all others."""
+        """Raise DataError if a reference fell short: its walkers would be on another sphere than the others."""
         for reference in np.flatnonzero(self.fell_short):
             raise DataError(
                 f"{path}: reference {reference + 1} never reached the norm Q = {self.norm2:.5g} of early stopping, its "
@@ -59,7 +59,7 @@ class Weights:
 
 
 def identity(config: Config, task: Task) -> dict[str, str]:
-    """What a weights file belongs to: its network, its training and its data."""
+    """Network, training and data that a weights file belongs to."""
     training = {name: value for name, value in config.train.identity().items() if name != "file"}
     return {
         "schema": SCHEMA,
@@ -72,7 +72,7 @@ def identity(config: Config, task: Task) -> dict[str, str]:
 def load(path: Path, config: Config, task: Task) -> Weights:
     """Read a weights file and check that it fits the network and the data.
 
-    Raises DataError when it is missing, damaged or belongs to another network or data set, or a reference fell short.
+    Raises DataError if it is missing or damaged, belongs to another network or data set, or a reference fell short.
     """
     found = load_any(path, config, task)
     found.require_norm(path)
@@ -80,7 +80,7 @@ def load(path: Path, config: Config, task: Task) -> Weights:
 
 
 def load_any(path: Path, config: Config, task: Task) -> Weights:
-    """`load`, with references that fell short."""
+    """Like `load`, but accept references that fell short."""
     arrays = _read(path, {name: value for name, value in identity(config, task).items() if name != "train"})
     try:
         stage = "references" if arrays["references/ES"].size else "inits"
@@ -98,13 +98,13 @@ def load_any(path: Path, config: Config, task: Task) -> Weights:
 
 
 def write(path: Path, config: Config, task: Task, arrays: dict[str, np.ndarray]) -> None:
-    """Write a weights file: what it belongs to, and arrays by name, at least those that `load` wants."""
+    """Write a weights file: its identity, and arrays by name, at least those that `load` reads."""
     notes = {"layout": json.dumps(task.layout.to_json()), "data": json.dumps(config.data.model_dump(mode="json"))}
     _write(path, {**identity(config, task), **notes}, arrays)
 
 
 class Parts:
-    """Part files `FILE.parts/init-0.h5`, one per run, each written by one rank, and the final file made of them."""
+    """Part files `FILE.parts/init-0.h5`, one per run and written by one rank each, and the final file made of them."""
 
     def __init__(self, file: Path, config: Config, task: Task) -> None:
         self.file, self._identity = file, identity(config, task)
@@ -112,7 +112,7 @@ class Parts:
         self._write_file = partial(write, file, config, task)
 
     def finished(self) -> bool:
-        """Whether the final file is there already. Raises DataError when it comes from another configuration."""
+        """Whether the final file exists. Raises DataError if it belongs to another configuration."""
         if not self.file.exists():
             return False
         _read(self.file, self._identity)
@@ -133,7 +133,7 @@ class Parts:
         return {name.removeprefix("mark."): value for name, value in stored.items()}
 
     def assemble(self, inits: list[dict[str, Any]], references: list[dict[str, Any]], norm2: float) -> None:
-        """Write the final file, then drop the parts that it holds."""
+        """Write the final file, then delete the part files."""
         size, arrays = inits[0]["ES"].size, {"norm2": np.asarray(norm2)}
         arrays["inits/ES"] = _stack(inits, "ES", np.float32, size)
         arrays["inits/ES_epoch"] = _stack(inits, "ES.epoch", np.int64)
@@ -151,7 +151,7 @@ class Parts:
 
 
 def _stack(runs: list[dict[str, Any]], name: str, dtype: type, *shape: int) -> np.ndarray:
-    """Arrays of this shape side by side (runs, *shape), be there any or none."""
+    """Stack arrays of this shape to (runs, *shape). The list may be empty."""
     return np.array([run[name] for run in runs], dtype=dtype).reshape(len(runs), *shape)
 
 
@@ -163,7 +163,7 @@ def _write(path: Path, attributes: dict[str, str], arrays: dict[str, np.ndarray]
 
 
 def _read(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
-    """All arrays of a file whose attributes are the expected ones. Sizes and types are checked before reading."""
+    """All arrays of a file, if its attributes are the expected ones. Sizes and types are checked before reading."""
 
     def judge(attributes: dict[str, Any]) -> None:
         for name, value in expected.items():

@@ -1,4 +1,4 @@
-"""The layout of a weights file (HDF5) and its one reader, for the training and, without torch, for the analysis."""
+"""The layout of a weights file (HDF5) and its reader, which training and analysis use. It does not need torch."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ CURVES = ("epoch", "train_energy", "train_error", "val_energy", "val_error", "no
 
 
 class WeightsFile(NamedTuple):
-    """What a weights file holds."""
+    """The content of a weights file."""
 
     attributes: dict[str, Any]
-    """Those that were asked for; None where the file has none of this name."""
+    """The requested attributes. None for a name that the file lacks."""
     arrays: dict[str, np.ndarray]
 
 
 def _accept(attributes: dict[str, Any]) -> None:
-    """No attribute is wrong."""
+    """Accept any attributes."""
 
 
 def read(path: Path, names: Iterable[str], judge: Callable[[dict[str, Any]], None] = _accept) -> WeightsFile:
-    """The attributes `names` and all arrays of a weights file, or of a part file of a training in progress.
+    """Read the attributes `names` and all arrays of a weights file, or of a part file of a training in progress.
 
-    `judge` sees the attributes before any array is read, and may raise. Raises DataError, one line, where the file is
-    missing or damaged.
+    `judge` is called with the attributes before any array is read, and may raise. Raises DataError, one line, if the
+    file is missing or damaged.
     """
     if not path.exists():
         raise DataError(f"{path}: no such weights file; `protmpi train CONFIG` writes it (key train.file)")
@@ -42,5 +42,5 @@ def read(path: Path, names: Iterable[str], judge: Callable[[dict[str, Any]], Non
 
 
 def fell_short(norms: np.ndarray, norm2: float) -> np.ndarray:
-    """Of early-stopped weights of these |w|² (reference,), whether training ended before |w|² reached `norm2`."""
+    """Whether training ended before |w|² reached `norm2`, from the |w|² of early-stopped weights (reference,)."""
     return np.asarray(norms < (1.0 - ROUNDING) * norm2)

@@ -1,4 +1,4 @@
-"""`protmpi-analysis contacts`: what attention and Jacobians of networks know of contacts."""
+"""`protmpi-analysis contacts`: contacts in attention maps and Jacobians of networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = Commands(no_args_is_help=True, help="Contacts from attention and from the categorical Jacobian.")
 
-Labelled = Annotated[int, typer.Option(min=1, help="proteins that heads are chosen by")]
+Labelled = Annotated[int, typer.Option(min=1, help="number of labelled proteins, by which heads are chosen")]
 
 
 @app.command()
@@ -27,16 +27,16 @@ def structures(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of PDB or mmCIF files (also .gz)")],
     plm: Annotated[Path, typer.Option(metavar="MODEL", help="protein language model: local directory or hub name")],
     held_out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="proteins that the model has not seen; DIR are those it may have")
+        Path | None, typer.Option(metavar="DIR", help="proteins that the model has not seen, unlike those of DIR")
     ] = None,
     labelled: Labelled = 10,
-    top: Annotated[int, typer.Option(min=1, help="best heads that are averaged")] = 10,
+    top: Annotated[int, typer.Option(min=1, help="number of best heads that are averaged")] = 10,
     identity: Annotated[
-        float, typer.Option(min=0, max=1, help="a protein at least so identical with one seen is not held out")
+        float, typer.Option(min=0, max=1, help="least identity with a seen protein that makes a protein train-like")
     ] = 0.3,
     cutoff: Annotated[float, typer.Option(min=0, help="heavy atoms of a contact are closer than this (Å)")] = 4.5,
-    seed: Annotated[int, typer.Option(min=0, help="draws the labelled proteins")] = 1,
-    allow_causal: Annotated[bool, typer.Option("--allow-causal", help="take a causal model as well")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="seed that draws the labelled proteins")] = 1,
+    allow_causal: Annotated[bool, typer.Option("--allow-causal", help="accept a causal model as well")] = False,
     json: Json = False,
 ) -> None:
     """Heads of a protein language model against its Jacobian, on structures."""
@@ -69,14 +69,14 @@ def networks(
     sources: Annotated[
         list[Path], typer.Argument(metavar="STORE...", help="stores, or weights files (.h5); several: against d")
     ],
-    data: Annotated[Path | None, typer.Option(help="their data set, if it is not where a store says")] = None,
+    data: Annotated[Path | None, typer.Option(help="their data set, if it is not at the path in the store")] = None,
     labelled: Labelled = 10,
-    sequences: Annotated[int, typer.Option(min=1, help="test sequences that are asked about")] = 8,
-    snapshots: Annotated[int, typer.Option(min=1, help="snapshots of each temperature at most")] = 8,
+    sequences: Annotated[int, typer.Option(min=1, help="number of test sequences")] = 8,
+    snapshots: Annotated[int, typer.Option(min=1, help="most snapshots of each temperature")] = 8,
     json: Json = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="folder for figures and CSV; made if absent")] = None,
 ) -> None:
-    """Attention against Jacobian in the networks of a run: against temperature, of several also against dimension."""
+    """Attention against Jacobian in the networks of a run, by temperature; for several runs also by dimension."""
     from analysis.show.style import write_figures
     from analysis.subjects.contacts import tables
     from analysis.subjects.contacts.folding_networks import open_source
@@ -86,7 +86,7 @@ def networks(
     opened = [open_source(path, data) for path in sources]
     total = sum(weights_to_ask(source, options) for source in opened)
     if out is not None:
-        write_figures({}, out)  # a folder that cannot be made is told before the work, not after it
+        write_figures({}, out)  # a folder that cannot be made is reported before the work, not after it
     with _progress(total) as tick:
         found = [sampled_contacts(source, options, tick) for source in opened]
     for each, label in zip(found, _labels([source.label for source in opened]), strict=True):
@@ -104,12 +104,12 @@ def networks(
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Names of networks, numbered where they are alike."""
+    """Names of networks, numbered if they are equal."""
     return [n if names.count(n) == 1 else f"{n}-{1 + names[:k].count(n)}" for k, n in enumerate(names)]
 
 
 def _write(found: Sequence[xarray.Dataset], folder: Path) -> list[Path]:
-    """Figures and numbers of every network, and those of all together."""
+    """Figures and numbers of every network, and of all networks together."""
     from analysis.show.csv import write_long_csv
     from analysis.show.style import write_figures
     from analysis.subjects.contacts import figures
@@ -129,7 +129,7 @@ def _write(found: Sequence[xarray.Dataset], folder: Path) -> list[Path]:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, and what moves it by one."""
+    """A progress bar on a terminal, and the function that advances it by one."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

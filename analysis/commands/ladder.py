@@ -13,7 +13,7 @@ from protmpi.errors import ProtmpiError
 
 
 def tempering(store: StorePath, json: Json = False, out: Figures = None) -> None:
-    """Replica exchange or simulated tempering: moves, barrier, round trips, flow, and how many slots would do."""
+    """Replica exchange or simulated tempering: moves, barrier, round trips, flow, and the number of slots to use."""
     from analysis.subjects.ladder import tables
     from analysis.subjects.ladder.simulated import simulated
     from analysis.subjects.ladder.tempering import tempering as exchanged
@@ -46,7 +46,7 @@ def free_energy(
     json: Json = False,
     out: Figures = None,
     method: Annotated[
-        str, typer.Option(metavar="auto|mbar|integration", help="auto: MBAR where histograms overlap")
+        str, typer.Option(metavar="auto|mbar|integration", help="auto: MBAR if histograms overlap")
     ] = "auto",
 ) -> None:
     """Energy, heat capacity, free energy and entropy as continuous curves of T, with errors."""

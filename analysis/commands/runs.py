@@ -1,4 +1,4 @@
-"""Commands about whole runs: their numbers, the report, two of them compared, one as it goes on."""
+"""Commands about whole runs: their numbers, the report, the comparison of two runs, and the watch of a run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def report(
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder for the report; made if absent")],
     strict: Strict = False,
     separation: Annotated[int, typer.Option(min=0, help="P'@L: only pairs with |i-j| above this")] = 6,
-    tolerance: Annotated[int, typer.Option(min=0, max=3, help="P'@L: sites that a pair may be off a contact")] = 1,
+    tolerance: Annotated[int, typer.Option(min=0, max=3, help="P'@L: largest distance from a contact in sites")] = 1,
     apc: Annotated[bool, typer.Option("--apc", help="average product correction of attention maps")] = False,
 ) -> None:
     """One HTML page with tables, self-checks and figures; beside it every figure (PNG, PDF) and number (CSV)."""
@@ -94,7 +94,7 @@ def watch(
     every: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="time between two looks")] = 10.0,
     once: Annotated[bool, typer.Option("--once", help="look once and end")] = False,
 ) -> None:
-    """Redraw a run in the terminal while it goes on; Ctrl-C ends the watching, not the run."""
+    """Redraw a run in the terminal while it goes on. Ctrl-C ends the display, not the run."""
     from analysis.subjects.thermodynamics.watch import watch as look
 
     look(store, every, open_console(), once or not sys.stdout.isatty())

@@ -18,7 +18,7 @@ def structure(
     min_separation: Annotated[int, typer.Option(min=1, help="smallest |i-j| of a contact")] = 2,
     out: Figures = None,
 ) -> None:
-    """The native structure and its contacts, as `protmpi data` takes them."""
+    """The native structure and its contacts, as in `protmpi data`."""
     from analysis.show.cells import table_of
     from analysis.subjects.contacts.backbone import read_backbone
 

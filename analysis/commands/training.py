@@ -44,7 +44,7 @@ def points(
     out: Figures = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit with status 1 when a claim does not hold")] = False,
 ) -> None:
-    """Attention that measures distance: losses of its experiments beside the published ones, and what they show."""
+    """Attention that measures distance: losses of its experiments beside the published ones, and its claims."""
     from analysis.show.cells import table_of
     from analysis.subjects.distance.experiments import read_experiments
 

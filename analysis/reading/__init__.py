@@ -1,1 +1,1 @@
-"""A store by temperature: what opens it, and which of its draws and snapshots count."""
+"""A store by temperature: how it is opened, and which draws and snapshots count."""

@@ -1,4 +1,4 @@
-"""What opens a store. The import is quick: zarr takes a second, and is imported with the first store."""
+"""Opening of a store. This module is quick to import: zarr takes a second and is imported with the first store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def open_run(path: Path | str) -> Run:
-    """Open the store of a run, finished or still growing. Raises StoreError where it is missing or damaged."""
+    """Open the store of a run, finished or still growing. Raises StoreError if it is missing or damaged."""
     from analysis.reading.run import Run
 
     return Run(path)

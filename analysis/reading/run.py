@@ -1,4 +1,4 @@
-"""A store by temperature: the walkers write their rows, physics asks for the temperature they were at."""
+"""A store by temperature: walkers write their rows, and physics needs the temperature of each row."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from protmpi.store.reader import Store
 from protmpi.variables import Axis, Variable
 
 SAME_SPHERE = 1e-6
-"""Relative difference of squared norms Q up to which walkers are on one sphere."""
+"""Largest relative difference of squared norms Q for walkers on one sphere."""
 
 
 def _ladder(store: Store) -> np.ndarray:
-    """Temperature of each slot (slot,) at its last committed draw; that of the start where the ladder never moves."""
+    """Temperature of each slot (slot,) at its last committed draw, or of the start if the ladder never moves."""
     ladder = store.read("temperature").astype(np.float64)
     if "slot_temperature" in store:
         slot, temperature = store.read("slot").T, store.read("slot_temperature").T
         known = (slot >= 0) & np.isfinite(temperature)
-        ladder[slot[known]] = temperature[known]  # in the order of the draws, so that the last one stays
+        ladder[slot[known]] = temperature[known]  # in the order of the draws, so the last one remains
     return ladder
 
 
 def _sphere(store: Store) -> float:
-    """Squared norm Q at which all walkers are held; NaN where none is. Raises StoreError where they differ.
+    """Squared norm Q of the sphere of all walkers; NaN without a sphere. Raises StoreError if walkers differ in Q.
 
-    exp(-U/T) on another sphere is another ensemble: draws of both have no common mean.
+    exp(-U/T) on another sphere is another ensemble, so their draws have no common mean.
     """
     if "sphere_norm2" not in store:
         return np.nan
@@ -57,29 +57,29 @@ def _sphere(store: Store) -> float:
 class Run:
     """The committed rows of one run. Walker = replica * slots + first slot; slot k has temperature k.
 
-    Where temperatures are exchanged, they move between the walkers of one replica only, so that at every
-    draw each replica has exactly one walker at each temperature. Walkers of simulated tempering jump alone: each is a
-    replica of its own, at one temperature at a time.
+    Temperatures are exchanged between the walkers of one replica only, so at every draw each replica has exactly one
+    walker at each temperature. Walkers of simulated tempering jump alone: each is its own replica, at one temperature
+    at a time.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.store = Store(path)
         self.temperature = _ladder(self.store)
-        """Temperature of each slot, increasing (slot,), in the unit of the energy: as frozen at the end of burn-in."""
+        """Temperature of each slot, increasing (slot,), in the unit of the energy, frozen at the end of the burn-in."""
         self.sphere_norm2 = _sphere(self.store)
-        """Q, the squared norm of the sphere of all walkers; NaN where the norm is free."""
+        """Q, the squared norm of the sphere of all walkers; NaN if the norm is free."""
         kind = self.store.config.get("tempering", {}).get("kind")
         self.alone, self.exchanged = kind == "simulated", kind == "exchange"
-        """Whether each walker jumps over the temperatures alone, or swaps them with others of its replica."""
+        """Whether each walker jumps over the temperatures alone, instead of swapping them within its replica."""
         walkers = self.store.schema.walkers
         self.replicas, left_over = divmod(walkers, 1 if self.alone else self.temperature.size)
-        """Independent walkers at each temperature."""
+        """Number of independent walkers at each temperature."""
         if left_over:
             raise StoreError(f"{path}: {walkers} walkers do not fill whole ladders of {self.temperature.size} slots")
 
     @property
     def observables(self) -> dict[str, Variable]:
-        """The observables of the task: every recorded real number that belongs to the physics."""
+        """The observables of the task: all recorded real numbers that belong to the physics."""
         return {
             name: variable
             for name, variable in self.store.variables.items()
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def burn_in(self) -> int:
-        """Steps before anything is measured."""
+        """Number of steps before the first measured draw."""
         return self.store.burn_in
 
     @property
@@ -99,17 +99,17 @@ class Run:
         return bool(self.store.status()["state"] == "unfinished")
 
     def steps(self, axis: Axis) -> np.ndarray:
-        """Steps done at each committed draw or snapshot (row,)."""
+        """Number of steps at each committed draw or snapshot (row,)."""
         if axis == "draw":
             return self.store.read("step")[: self.store.draws]
         return self.store.read("snapshot_step")[: self.store.snapshots]
 
     @cached_property
     def walker_at(self) -> np.ndarray:
-        """Which walker was at which temperature (replica, slot, draw); -1 where none was."""
+        """The walker at each temperature (replica, slot, draw); -1 if there was none."""
         walker = np.arange(self.store.schema.walkers).reshape(self.replicas, -1, 1)
         slot = self.store.read("slot").reshape(*walker.shape[:2], self.store.draws)
-        # one slot too many: a missing row (slot -1) lands in the last one, which is then cut off
+        # one extra slot: a missing row (slot -1) goes into the last one, which is then removed
         found = np.full((self.replicas, self.temperature.size + 1, slot.shape[-1]), -1)
         np.put_along_axis(found, slot, np.broadcast_to(walker, slot.shape), axis=1)
         found = found[:, :-1]
@@ -118,13 +118,13 @@ class Run:
         return found
 
     def walkers(self, axis: Axis) -> np.ndarray:
-        """Which walker was at which temperature at each draw or snapshot (replica, slot, row); -1 where none was."""
+        """The walker at each temperature at each draw or snapshot (replica, slot, row); -1 if there was none."""
         if axis == "draw":
             return self.walker_at
         return self.walker_at[:, :, np.searchsorted(self.steps("draw"), self.steps("snapshot"))]
 
     def arrange(self, rows: np.ndarray, axis: Axis) -> np.ndarray:
-        """Turn float rows (walker, row, ...) into (replica, slot, row, ...); NaN where no walker was in the slot."""
+        """Sort float rows (walker, row, ...) into (replica, slot, row, ...); NaN if no walker was in the slot."""
         walker = self.walkers(axis)
         arranged = rows[walker, np.arange(rows.shape[1])]
         arranged[walker < 0] = np.nan
@@ -136,19 +136,19 @@ class Run:
         return self.arrange(rows, self.store.variables[name].axis)
 
     def chains(self, rows: np.ndarray) -> np.ndarray:
-        """Rows (replica, row) of one temperature as chains (chain, row) without a missing one."""
+        """Rows (replica, row) of one temperature as chains (chain, row) without missing rows."""
         return visits(rows) if self.alone else whole_chains(rows)
 
     def series(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The same rows as a series (row,) of each walker, or of each ladder: what must agree in equilibrium."""
+        """The same rows as a series (row,) of each walker, or of each ladder. In equilibrium these agree."""
         if not self.alone:
             return list(whole_chains(rows))
         return [one[np.isfinite(one)] for one in rows if np.isfinite(one).any()]
 
     def walkers_of(self, rows: np.ndarray, slot: int, first: int, axis: Axis) -> np.ndarray | None:
-        """Who made each draw of `chains(rows)`, the rows (replica, row) of a slot from row `first` on.
+        """The walker of each draw of `chains(rows)`, the rows (replica, row) of a slot from row `first` on.
 
-        None where each chain has a walker of its own.
+        None if each chain has its own walker.
         """
         if not (self.alone or self.exchanged):
             return None
@@ -156,21 +156,21 @@ class Run:
         return np.asarray(self.walkers(axis)[:, slot, first:].ravel()[self.chains(number).astype(int)])
 
     def most_samples(self, rows: np.ndarray, slot: int, first: int, axis: Axis = "draw") -> float:
-        """As how many independent draws the rows (replica, row) of a slot from row `first` on may count.
+        """Most independent draws in the rows (replica, row) of a slot from row `first` on.
 
-        Infinity where only their autocorrelation tells; with exchange see `chains.samples_of_walkers`.
+        Infinity if their autocorrelation alone decides. For exchange see `chains.samples_of_walkers`.
         """
         found = samples_of_walkers(rows, self.walkers(axis)[:, slot, first:]) if self.exchanged else np.nan
         return float(np.nan_to_num(found, nan=np.inf))
 
     def references(self, observable: str) -> dict[str, np.ndarray]:
-        """Values of an observable for the reference weights that the store knows: label -> (reference,)."""
-        # absent for another task, or where no such weights were trained
+        """Values of an observable for the reference weights in the store: label -> (reference,)."""
+        # absent for another task, or if no such weights were trained
         names = {label: f"{prefix}_{observable}" for label, prefix in REFERENCES.items()}
         return {label: self.store.read(name) for label, name in names.items() if name in self.store}
 
     def require_measured(self) -> None:
-        """Raise StoreError unless enough draws are committed after the burn-in to speak of an error bar."""
+        """Raise StoreError unless enough draws for an error bar are committed after the burn-in."""
         first = self.store.first_measured["draw"]
         measured = max(0, self.store.draws - first)
         if measured < MINIMUM_DRAWS:
@@ -183,9 +183,9 @@ class Run:
 
     @cached_property
     def stretches(self) -> list[Stretch]:
-        """For each temperature the energies that count: after the burn-in, after equilibration, whole chains only.
+        """The energies that count at each temperature: after the burn-in, after equilibration, whole chains only.
 
-        Walkers that jump alone have come to equilibrium as a whole, or not, whatever temperature they are at.
+        Walkers that jump alone are in equilibrium as a whole or not at all, whatever their temperature.
         """
         self.require_measured()
         first = self.store.first_measured["draw"]
@@ -219,7 +219,7 @@ class Run:
 
 
 def different_spheres(runs: Sequence[tuple[str, Run]]) -> list[str]:
-    """A line when some of the runs, each with a name, are held at different squared norms Q, or some free."""
+    """A line if some of the named runs have different squared norms Q, or some have a free norm."""
     norms = np.array([run.sphere_norm2 for _, run in runs])
     if np.allclose(norms, norms[0], rtol=SAME_SPHERE, atol=0.0, equal_nan=True):
         return []

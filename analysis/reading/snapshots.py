@@ -1,4 +1,4 @@
-"""Sampled weights at one temperature, read block by block so that no store is too large."""
+"""Sampled weights at one temperature, read block by block, so that any store fits the memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parameter_groups(run: Run) -> dict[str, slice]:
-    """Where each array of the network lies in the flat parameter vector: name -> slice, in its order."""
+    """Position of each array of the network in the flat parameter vector: name -> slice, in its order."""
     layout = run.store.attributes["parameter_layout"]
     return {e["name"]: slice(e["offset"], e["offset"] + math.prod(e["shape"])) for e in layout}
 
@@ -26,7 +26,7 @@ def counted(run: Run, slot: int) -> np.ndarray:
 
 
 def whole_maps(run: Run, chains: np.ndarray) -> np.ndarray:
-    """Maps, or any other rows (chain, snapshot, ...), of the chains that miss none (`Run.chains`)."""
+    """Maps, or other rows (chain, snapshot, ...), of the chains without missing rows (`Run.chains`)."""
     if not chains.size:
         return chains
     number = np.arange(chains.shape[0] * chains.shape[1], dtype=float).reshape(chains.shape[:2])
@@ -46,7 +46,7 @@ class Snapshots:
         self.chain, self.row = np.nonzero((walker >= 0) & counted(run, slot))
         """Replica and index of each snapshot (snapshot,), in the order of the chains and of time."""
         self.series = np.zeros_like(self.chain) if run.alone else self.chain
-        """Series that each snapshot belongs to when an error is estimated: as in `Run.chains`."""
+        """Series of each snapshot in the estimate of an error, as in `Run.chains`."""
         self._walker = walker[self.chain, self.row]
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Snapshots:
         """Parameters of the snapshots first to last - 1, (snapshot, P), float32; NaN for those of a lost walker."""
         walker, row = self._walker[first:last], self.row[first:last]
         parts = {}
-        for one in np.unique(walker):  # a walker's rows lie together in the chunks of the store
+        for one in np.unique(walker):  # the rows of a walker are together in the chunks of the store
             mine = row[walker == one]
             start = int(mine.min())
             parts[int(one)] = start, self._store.read_rows("parameters", int(one), start, int(mine.max()) + 1)
@@ -65,17 +65,17 @@ class Snapshots:
 
 
 def pair_estimate(partners: np.ndarray, chain: np.ndarray, independent: float) -> Estimate:
-    """Mean over pairs and its error, from each snapshot's mean over its partners, `partners` (snapshot,).
+    """Mean over pairs and its error, from the mean of each snapshot over its partners, `partners` (snapshot,).
 
-    A mean over pairs is a U-statistic: to leading order it varies as twice the mean of `partners` (Hoeffding, Ann.
-    Math. Stat. 19 (1948) 293), whose series along the chains tells the autocorrelation. Of a single pair it is unknown.
+    A mean over pairs is a U-statistic. To leading order it varies as twice the mean of `partners` (Hoeffding, Ann.
+    Math. Stat. 19 (1948) 293), whose series along the chains gives the autocorrelation. For one pair it is unknown.
     """
     mean, sem = snapshot_estimate(partners, chain, independent)
     return Estimate(mean, 2.0 * sem if partners.size > 2 else np.nan)
 
 
 def snapshot_estimate(values: np.ndarray, chain: np.ndarray, independent: float) -> Estimate:
-    """Mean of what is known of each snapshot, `values` (snapshot,), and its error; see `chains.estimate`."""
+    """Mean of the known `values` (snapshot,) and its error; see `chains.estimate`."""
     chains, length = np.unique(chain), np.bincount(chain).max() if chain.size else 0
     rows = np.full((chains.size, length), np.nan)
     for index, one in enumerate(chains):

@@ -1,4 +1,4 @@
-"""Rows of an observable over the stretch of a temperature that counts, and errors only where it is in equilibrium."""
+"""Rows of an observable over the stretch of a temperature that counts, with errors only in equilibrium."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Counted(NamedTuple):
     """Rows of an observable over the stretch of a temperature."""
 
     chains: np.ndarray
-    """(chain, row), none missing."""
+    """(chain, row), without missing rows."""
     walkers: np.ndarray | None
-    """Who made each row, as `Stretch.walkers`."""
+    """The walker of each row, as in `Stretch.walkers`."""
     most: float
-    """As how many independent rows they may count; infinity where only autocorrelation tells."""
+    """Most independent rows among them; infinity if their autocorrelation alone decides."""
 
 
 def counted(run: Run, name: str, rows: np.ndarray, slot: int) -> Counted:
-    """Those of the `rows` (replica, slot, row) of an observable that count at a temperature."""
+    """The `rows` (replica, slot, row) of an observable that count at a temperature."""
     axis = run.observables[name].axis
     first = int(np.searchsorted(run.steps(axis), run.stretches[slot].step))
     kept = rows[:, slot, first:]
@@ -36,8 +36,8 @@ def counted(run: Run, name: str, rows: np.ndarray, slot: int) -> Counted:
 def observable_means(run: Run, name: str) -> np.ndarray:
     """Mean and error of an observable over the stretch of each temperature (temperature, statistic).
 
-    NaN for the error of one that is slower than the energy: fewer than `FEW_SAMPLES` effective samples, and less than
-    half of what its rows and the energy allow. Whether the temperature is in equilibrium is not asked here.
+    The error is NaN for an observable that is slower than the energy: it has fewer than `FEW_SAMPLES` effective
+    samples, and less than half of the number that its rows and the energy allow. Equilibrium is not tested here.
     """
     rows, found = run.by_temperature(name), []
     for slot, stretch in enumerate(run.stretches):
@@ -50,9 +50,9 @@ def observable_means(run: Run, name: str) -> np.ndarray:
 
 
 def only_sound_errors(run: Run, data: xarray.Dataset) -> xarray.Dataset:
-    """`data`, over the temperatures of a run, without errors (statistic "sem") where it is not in equilibrium.
+    """`data`, over the temperatures of a run, without errors (statistic "sem") at temperatures not in equilibrium.
 
-    Why it is not, is a coordinate beside the temperature: not_in_equilibrium, empty where it is.
+    The reason is a coordinate beside the temperature: not_in_equilibrium, empty in equilibrium.
     """
     (dim,) = data["temperature"].dims
     data = data.assign_coords(not_in_equilibrium=(dim, np.array([stretch.reason for stretch in run.stretches])))

@@ -1,4 +1,4 @@
-"""What a report holds: for each run the parts of every subject that applies."""
+"""Contents of a report: for each run the parts of every subject that applies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class RunReport:
 
 
 def report_of(run: Run, label: str, *options: object) -> RunReport:
-    """Everything that a store allows, with the settings of measures that are given (`Findings`)."""
+    """All parts that a store allows, with the given settings of measures (`Findings`)."""
     findings = Findings(run, *options)
     parts = [part for subject in subjects.SUBJECTS if subject.applies(run) for part in subject.parts(findings)]
     return RunReport(label, findings, parts)
 
 
 def labels_of(runs: Sequence[Run]) -> list[str]:
-    """A name for each run that no other has: its network, else its network and its store."""
+    """A unique name for each run: its network, or else its network and its store."""
     names = [str(run.store.config.get("model", {}).get("name", "run")) for run in runs]
     return [
         name if names.count(name) == 1 else f"{name} ({run.store.path.stem})"

@@ -1,4 +1,4 @@
-"""A report as one HTML page: figures inside, no script, nothing fetched; for screens, phones and paper."""
+"""A report as one HTML page with embedded figures, without scripts or downloads, for screens, phones and paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from analysis.show.part import Part
 
 def page(reports: Sequence[RunReport], shared: Part | None) -> str:
-    """The page of one run, or of several with what they have in common first."""
+    """The page of one run, or of several runs with their common parts first."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("analysis.report", ""), autoescape=True, trim_blocks=True,
@@ -31,7 +31,7 @@ def page(reports: Sequence[RunReport], shared: Part | None) -> str:
 
 
 def _facts(report: RunReport) -> list[tuple[str, str]]:
-    """What a reader wants to know first."""
+    """The summary at the head of the page."""
     status = report.run.store.status()
     return [
         ("network", report.label),

@@ -1,4 +1,4 @@
-"""The one table of the subjects of a report."""
+"""The table of the subjects of a report."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from analysis.subjects.weights import part as weights
 
 
 class Subject(Protocol):
-    """What a module, or anything else, must offer to be in a report."""
+    """Interface of a module, or another object, in a report."""
 
     def applies(self, run: Run) -> bool:
-        """Whether the store of a run has what this subject is about."""
+        """Whether the store of a run has the data of this subject."""
 
     def parts(self, findings: Findings) -> Iterable[Part]:
         """Its parts of the report, in order."""
 
 
 SUBJECTS: tuple[Subject, ...] = (network, thermodynamics, checks, weights, attention, distance, chains)
-"""In the order of the page. Adding a subject is adding it here."""
+"""Subjects in the order of the page. A new subject is added here."""

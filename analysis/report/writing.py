@@ -1,4 +1,4 @@
-"""A report as files: the page, and beside it every figure and every number."""
+"""A report as files: the page, with every figure and every number beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protmpi.errors import ProtmpiError
 def write_report(reports: Sequence[RunReport], folder: Path) -> list[Path]:
     """Write index.html, and beside it every figure (PNG, PDF) and every number (CSV); returns their paths.
 
-    Files of one run lie in `folder`, those of several in a folder each. Raises ProtmpiError when it cannot be made.
+    Files of one run are in `folder`; each of several runs has its own folder. Raises ProtmpiError if it cannot be made.
     """
     several = len(reports) > 1
     shared = together([(report.label, report.findings) for report in reports]) if several else None

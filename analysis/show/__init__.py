@@ -1,1 +1,1 @@
-"""How numbers, tables, figures and pages look, whatever they are about."""
+"""Style of numbers, tables, figures and pages, for all subjects."""

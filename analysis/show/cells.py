@@ -1,4 +1,4 @@
-"""Numbers as people and programs read them, and tables in the one style of all reports."""
+"""Numbers for people and for programs, and tables in the style of all reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 TERMINAL, GAP = 80, 2
-"""Columns of text of a narrow terminal, and between two columns of a table."""
+"""Width of a narrow terminal, and of the gap between two columns of a table, in characters."""
 
 VERDICT_COLOURS = {"pass": "green", "weak": "yellow", "fail": "red"}
 """Verdict of a check -> colour of its cell."""
@@ -51,7 +51,7 @@ def exponent_plus_minus(mean: float, sem: float) -> str:
 
 
 def aligned(cells: Sequence[str]) -> list[str]:
-    """Pad numbers so that their decimal points stand above each other."""
+    """Pad numbers so that their decimal points are aligned."""
     halves = [cell.partition(".") for cell in cells]
     before = max(len(whole) for whole, _, _ in halves)
     after = max(len(point + fraction) for _, point, fraction in halves)
@@ -69,12 +69,12 @@ def with_errors(values: np.ndarray) -> list[str]:
 
 
 def means_with_errors(values: np.ndarray) -> list[str]:
-    """Means (row, statistic) with their errors, each cell by itself."""
+    """Means (row, statistic) with their errors, each cell formatted separately."""
     return [plus_minus(mean, sem) for mean, sem in values]
 
 
 def empty_table() -> Table:
-    """A table without columns, in the one style of all reports."""
+    """A table without columns, in the style of all reports."""
     from rich import box
     from rich.table import Table
 
@@ -92,7 +92,7 @@ def table_of(columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
 
 
 def tables_of(first: tuple[str, Sequence[str]], columns: Sequence[tuple[str, Sequence[str]]]) -> list[Table]:
-    """Tables of at most `TERMINAL` columns of text that begin with `first` and share the other `columns`, in order."""
+    """Tables at most `TERMINAL` characters wide. Each begins with `first`; the other `columns` follow in order."""
     blocks, width = [[first]], _width(first)
     for column in columns:
         width += GAP + _width(column)
@@ -109,7 +109,7 @@ def _width(column: tuple[str, Sequence[str]]) -> int:
 
 
 def none_for_nan(values: Any) -> Any:
-    """Strict JSON has no NaN."""
+    """Replace NaN by None, because strict JSON has no NaN."""
     if isinstance(values, list):
         return [none_for_nan(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values

@@ -1,4 +1,4 @@
-"""What the program prints: tables with remarks, or JSON."""
+"""Output of the program: tables with remarks, or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TABLE_WIDTH = 120
-"""Columns of a table where the output is no terminal."""
+"""Width of a table in characters if the output is not a terminal."""
 
 
 def open_console() -> Console:
@@ -27,7 +27,7 @@ def print_json(tree: dict[str, Any]) -> None:
 
 
 def print_table(table: Table, remarks: Sequence[str], written: Sequence[Path]) -> None:
-    """A table, what a reader must know besides, and the files that were written."""
+    """Print a table, its remarks, and the files that were written."""
     console = open_console()
     console.print(table, end="\n\n")
     for line in [*remarks, *(f"wrote {path}" for path in written)]:

@@ -1,4 +1,4 @@
-"""The verdict on equilibrium as text: what marks a temperature in a table, and the lines below it."""
+"""The verdict on equilibrium as text: the mark of a temperature in a table, and the lines below the table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLUS_MINUS = "± holds the mean with 68 %: one standard error times Student's t"
 
 
 def temperature_column(data: xarray.Dataset) -> tuple[str, list[str]]:
-    """Heading and cells of the temperatures; those not in equilibrium, which have no ±, are marked."""
+    """Heading and cells of the temperatures. Temperatures not in equilibrium have no ± and are marked."""
     temperature, reasons = _judged(data)
     marks = [MARK if reason else " " for reason in reasons] if any(reasons) else [""] * len(reasons)
     return "T", [exponent_form(t) + mark for t, mark in zip(temperature, marks, strict=True)]
@@ -34,7 +34,7 @@ def equilibrium_remarks(data: xarray.Dataset) -> list[str]:
 
 
 def _judged(data: xarray.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Temperatures of the run, and why each is not in equilibrium."""
-    # curves of free energies have a finer grid beside the temperatures of the run
+    """Temperatures of the run, and the reason why each is not in equilibrium."""
+    # free-energy curves have a finer grid beside the temperatures of the run
     of_run = "slot_temperature" if "slot_temperature" in data.coords else "temperature"
     return data[of_run].values, data["not_in_equilibrium"].values

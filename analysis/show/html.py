@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DOTS_PER_INCH = 200
-"""Sharp on a phone and on paper; the PNG and PDF files beside the page have more."""
+"""Resolution for phones and paper. The PNG and PDF files beside the page have a higher one."""
 
 
 def image(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""One part of a report: what a subject has to show of a run."""
+"""One part of a report: the tables, figures and numbers of a subject for one run."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Part:
     """Caption and table."""
     remarks: list[str] = field(default_factory=list)
     numbers: dict[str, xarray.Dataset] = field(default_factory=dict)
-    """Name -> everything that is drawn, written as long CSV."""
+    """Name -> all plotted data, written as long CSV."""
     files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
-    """Name of a file -> what writes it, for numbers that have a form of their own."""
+    """Name of a file -> function that writes it, for numbers with their own format."""
     facts: list[tuple[str, str]] = field(default_factory=list)
-    """Name and value: what stands already at the head of the run."""
+    """Name and value of entries in the summary of the run."""

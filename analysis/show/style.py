@@ -1,5 +1,5 @@
-"""Figures fit for a paper: colour-blind safe (Okabe and Ito), units on every axis, error bars that hold the
-mean with 68 % (`analysis.statistics.chains`), open symbols without one where it is not in equilibrium."""
+"""Style of figures for a paper: colour-blind safe (Okabe and Ito), units on every axis, error bars that hold the mean
+with 68 % (`analysis.statistics.chains`), open symbols without error bars out of equilibrium."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ STYLE: Any = {
 }
 
 MARGIN, MOST_MARGIN = 0.08, 1.4
-"""Fraction of a ladder, in ln T, that is left free on both sides of it, and the largest factor in T that is."""
+"""Free margin on both sides of a ladder: a fraction of its range in ln T, and the largest factor in T."""
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the suffix names."""
-    with matplotlib.rc_context(STYLE):  # resolution and fonts are looked up now, not when the figure was drawn
+    with matplotlib.rc_context(STYLE):  # matplotlib reads resolution and fonts when it saves, not when it draws
         figure.savefig(path)
 
 
@@ -63,12 +63,12 @@ def write_figures(figures: dict[str, Figure], folder: Path) -> list[Path]:
 
 
 def letter(axes: Axes, panel: str) -> None:
-    """(a), (b), ... above the left corner of a panel."""
+    """Write (a), (b), ... above the left corner of a panel."""
     axes.set_title(f"({panel})", loc="left", fontweight="bold")
 
 
 def temperature_axis(axes: Axes, temperature: np.ndarray, unit: str) -> None:
-    """Logarithmic along x, a little wider than the ladder, with at least three ticks however narrow that is."""
+    """Set a logarithmic x axis, a little wider than the ladder, with at least three ticks."""
     margin = min(MOST_MARGIN, (temperature[-1] / temperature[0]) ** MARGIN) if temperature.size > 1 else MOST_MARGIN
     low, high = temperature[0] / margin, temperature[-1] * margin
     axes.set(xscale="log", xlim=(low, high), xlabel=f"temperature T ({unit})")
@@ -80,7 +80,7 @@ def temperature_axis(axes: Axes, temperature: np.ndarray, unit: str) -> None:
 
 
 def _few_ticks(low: float, high: float) -> np.ndarray:
-    """Ticks of a range without two whole powers of ten: 1, 2, 5 in each decade, in narrower ranges equal steps."""
+    """Ticks of a range without two whole powers of ten: 1, 2, 5 in each decade, or equal steps in narrower ranges."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     if np.sum((low <= decades) & (decades <= high)) >= 2:
         return np.array([])
@@ -94,17 +94,17 @@ def _few_ticks(low: float, high: float) -> np.ndarray:
 
 def slot_colours(slots: int) -> np.ndarray:
     """One colour for each temperature, cold to hot (slot, rgba)."""
-    return np.asarray(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, slots)))  # its last yellow is too pale
+    return np.asarray(matplotlib.colormaps["viridis"](np.linspace(0, 0.92, slots)))  # the last yellow is too pale
 
 
 def temperature_bar(figure: Figure, axes: Any, temperature: xarray.DataArray) -> None:
-    """A colour bar with the temperature of each slot, in its colour."""
+    """A colour bar with the temperature and the colour of each slot."""
     slots = temperature.size
     scale = matplotlib.cm.ScalarMappable(
         BoundaryNorm(np.arange(slots + 1) - 0.5, slots), ListedColormap(slot_colours(slots))
     )
     bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=30)
-    shown = np.arange(0, slots, -(-slots // 16))  # more labels than this would touch
+    shown = np.arange(0, slots, -(-slots // 16))  # more labels would touch
     bar.set_ticks(shown.tolist(), labels=[exponent_form(temperature.values[slot]) for slot in shown])
     bar.ax.tick_params(which="both", length=0)
     bar.outline.set_visible(False)
@@ -112,7 +112,7 @@ def temperature_bar(figure: Figure, axes: Any, temperature: xarray.DataArray) ->
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure of the width of a page, `height` of that high, and its panels (row, column) with letters."""
+    """A figure as wide as a page, its height `height` times its width, and its panels (row, column) with letters."""
     figure = Figure(figsize=(TWO_COLUMNS, height * TWO_COLUMNS), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes, panel in zip(panels.flat, "abcdefghijklmnopqrstuvwxyz", strict=False):
@@ -121,13 +121,13 @@ def canvas(height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]
 
 
 def clear(axes: Axes) -> None:
-    """Leave the place of a panel empty."""
+    """Leave a panel empty."""
     axes.axis("off")
     axes.set_title("", loc="left")
 
 
 def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
-    """A curve through means with their errors, `values` (x, statistic); open symbols where there is no error.
+    """Draw a curve through means with their errors, `values` (x, statistic). Points without an error are open.
 
     Unknown means are left out.
     """
@@ -136,7 +136,7 @@ def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
     line = {key: value for key, value in style.items() if key in ("color", "ls", "lw", "zorder", "alpha")}
     symbol = {key: value for key, value in style.items() if key not in ("ls", "label")} | {"ls": "none"}
     axes.plot(x[known], mean[known], **line)
-    above = {"zorder": symbol.get("zorder", 2) + 0.5}  # not hidden by another curve
+    above = {"zorder": symbol.get("zorder", 2) + 0.5}  # another curve must not hide it
     axes.plot(x[known & ~sound], mean[known & ~sound], mfc="white", **symbol | above)
     axes.errorbar(x[sound], mean[sound], sem[sound], **symbol)
     if "label" in style:
@@ -144,14 +144,14 @@ def points(axes: Axes, x: np.ndarray, values: np.ndarray, **style: Any) -> None:
 
 
 def note_open_symbols(figure: Figure, *datasets: xarray.Dataset) -> None:
-    """Say what open symbols are, where some of the data are not in equilibrium."""
+    """Explain open symbols in the legend, if some of the data are not in equilibrium."""
     if any((data["not_in_equilibrium"] != "").any() for data in datasets):
         symbol = Line2D([], [], color=BLACK, marker="o", mfc="white", ls="none", label="not in equilibrium: no error")
         figure.legend(handles=[symbol], loc="outside lower right")
 
 
 def reference_strip(axes: Axes, series: list[tuple[dict[str, np.ndarray], dict[str, Any]]]) -> None:
-    """Beside a panel, on its scale: mean and spread of values of reference weights.
+    """Draw mean and spread of the values of reference weights beside a panel, on its scale.
 
     `series`: for each curve of the panel its values, label (ES, OT) -> (reference,), and how it is drawn.
     """

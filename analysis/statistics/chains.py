@@ -1,11 +1,11 @@
-"""Correlated series: mean with its error, effective samples, R-hat, and where equilibrium begins.
+"""Correlated series: mean with its error, effective samples, R-hat, and the start of equilibrium.
 
 A set of chains is an array (chain, draw) of one observable at one temperature; the chains are independent.
 
 An error (`sem`, ±) is half of the interval that holds the true mean with 68.27 %: one standard error times the factor
-of Student's t for its degrees of freedom. It is the larger of two, so that with few walkers the interval holds it more
-often: within chains, standard deviation / sqrt(n) with n/5 degrees (n effective samples); between the means of R
-independent walkers, R - 1 degrees.
+of Student's t for its degrees of freedom. It is the larger of two estimates. Within chains it is the standard deviation
+/ sqrt(n) with n/5 degrees (n effective samples). Between the means of R independent walkers it has R - 1 degrees. With
+few walkers, the interval therefore holds the true mean more often than 68.27 %.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 COVERAGE = 0.6827
-"""Fraction of the intervals mean ± error that hold the true mean: that of one standard error of a Gaussian."""
+"""Fraction of the intervals mean ± error that hold the true mean, as for one standard error of a Gaussian."""
 
 SAMPLES_PER_FREEDOM = 5.0
 """An autocorrelation time tau, summed up to lag M, has the relative variance 2 (2M + 1)/draws (Sokal, Monte Carlo
@@ -30,13 +30,13 @@ MINIMUM_DRAWS = 8
 """Fewest draws per chain with an autocorrelation of their own: two halves of four draws, the least arviz takes."""
 
 FEW_SAMPLES = 20
-"""Below this no error is given: those of a single chain come out a third too small, or worse (AR(1) of 60 draws)."""
+"""Effective samples below which no error is given: that of a single chain would be a third too small, or worse."""
 
 CANDIDATES = 20
-"""Places at which equilibrium may begin, evenly spread over the first half of the chains."""
+"""Number of candidate starts of equilibrium, evenly spread over the first half of the chains."""
 
 KEPT = 0.9
-"""Fraction of the most effective samples that the place must leave; above, `equilibration` chases chance."""
+"""Fraction of the largest number of effective samples that must be left. Larger values would follow chance."""
 
 
 class Estimate(NamedTuple):
@@ -63,7 +63,7 @@ def t_factor(freedom: float) -> float:
 
 
 def _arviz() -> ModuleType:
-    """arviz takes seconds to import and announces its own future each time."""
+    """Import arviz late and without its warnings, because the import takes seconds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=FutureWarning)
         import arviz
@@ -73,8 +73,8 @@ def _arviz() -> ModuleType:
 def whole_chains(chains: np.ndarray) -> np.ndarray:
     """Leave out the chains with missing draws (NaN).
 
-    A walker that was taken out of the run has no draws from then on. It is left out while others remain at its
-    temperature; where none remains, the longest chain counts up to its first missing draw.
+    A lost walker has no draws from then on. It is left out while others remain at its
+    temperature. If none remains, the longest chain counts up to its first missing draw.
     """
     finite = np.isfinite(chains)
     whole = finite.all(axis=1)
@@ -86,10 +86,10 @@ def whole_chains(chains: np.ndarray) -> np.ndarray:
 
 
 def visits(chains: np.ndarray) -> np.ndarray:
-    """Join the draws (walker, draw) of walkers that come and go, NaN while they are away, to one chain (1, draw).
+    """Join the draws (walker, draw) of visiting walkers, NaN while they are away, to one chain (1, draw).
 
-    Walker after walker, gaps closed: the states of a Markov chain at its visits to a set are a Markov chain too, with
-    the law of the set, so the autocorrelation from visit to visit is the one that tells the error of the mean.
+    Walkers follow each other and gaps are closed. The states of a Markov chain at its visits to a set are a Markov
+    chain with the law of the set, so the autocorrelation from visit to visit gives the error of the mean.
     """
     return chains[np.isfinite(chains)][np.newaxis]
 
@@ -107,9 +107,9 @@ def effective_samples(chains: np.ndarray) -> float:
 
 
 def between_walkers(values: np.ndarray, walkers: np.ndarray) -> StandardError:
-    """Standard error of the mean of `values`, any shape, that the walkers show which drew them, as `walkers` says.
+    """Standard error of the mean of `values` (any shape) between the walkers that drew them, given by `walkers`.
 
-    The jackknife's over walkers (Efron and Stein, Ann. Stat. 9 (1981) 586); for equal numbers of draws it is the
+    Jackknife error over walkers (Efron and Stein, Ann. Stat. 9 (1981) 586). For equal numbers of draws it is the
     standard deviation of their means / sqrt(walkers). NaN draws are left out; NaN for fewer than two walkers.
     """
     known = np.isfinite(values)
@@ -118,29 +118,30 @@ def between_walkers(values: np.ndarray, walkers: np.ndarray) -> StandardError:
     if number < 2:
         return StandardError(np.nan, np.nan)
     sums, counts = np.bincount(index, values - values.mean()), np.bincount(index)
-    without = -sums / (values.size - counts)  # mean of the others, less the mean of all
+    without = -sums / (values.size - counts)  # mean of the others minus the mean of all
     return StandardError(float(np.sqrt((number - 1) / number * np.sum((without - without.mean()) ** 2))), number - 1.0)
 
 
 def samples_of_walkers(values: np.ndarray, walkers: np.ndarray) -> float:
-    """Independent draws with the error that the walkers show, see `between_walkers`; NaN where there is none.
+    """Number of independent draws with the same error as `between_walkers`; NaN if there is none.
 
-    Exchanged walkers take turns at a temperature: its series forgets each of them within a round trip, but what one
-    keeps for longer, in modes that are slow at all temperatures, comes back with it.
+    Exchanged walkers alternate at a temperature. The series of the temperature forgets each walker within a round trip.
+    But slow modes, which a walker keeps at all temperatures, return with it.
     """
     sem = between_walkers(values, walkers).size
     return float(np.nanvar(values) / sem**2) if sem > 0 else np.nan
 
 
 def within_chains(chains: np.ndarray, independent: float = np.nan) -> StandardError:
-    """Standard error of the mean of all draws that their autocorrelation shows, standard deviation / sqrt(n).
+    """Standard error of the mean of all draws from their autocorrelation, standard deviation / sqrt(n).
 
-    Chains too short to show it (test errors are only known at the few snapshots) are taken to hold at most
-    `independent` independent draws: pass the effective samples of the energy over the same stretch. Without it their
-    error is unknown (NaN). No more effective samples than draws: where these alternate about their mean, it is a fluke.
+    Some chains are too short to show it (test errors are only known at the few snapshots). They count as at most
+    `independent` independent draws: pass the effective samples of the energy over the same stretch. Without it, their
+    error is unknown (NaN). There are at most as many effective samples as draws, because draws that alternate about
+    their mean do so by chance.
     """
     samples = effective_samples(chains)
-    samples = float(np.minimum(chains.size, independent if np.isnan(samples) else samples))  # which keeps NaN
+    samples = float(np.minimum(chains.size, independent if np.isnan(samples) else samples))  # keeps NaN
     if chains.size < 2 or np.isnan(samples):
         return StandardError(np.nan, np.nan)
     return StandardError(float(chains.std(ddof=1) / np.sqrt(samples)), samples / SAMPLES_PER_FREEDOM)
@@ -149,8 +150,8 @@ def within_chains(chains: np.ndarray, independent: float = np.nan) -> StandardEr
 def estimate(chains: np.ndarray, independent: float = np.nan, walkers: np.ndarray | None = None) -> Estimate:
     """Mean of all draws and its error: within chains or between walkers, whichever is larger.
 
-    `independent` as in `within_chains`, whose error must be known. `walkers` (chain, draw) says who made each draw
-    where that is not the chain: walkers that take turns at one temperature, or whose visits are joined to one chain.
+    `independent` as in `within_chains`, whose error must be known. `walkers` (chain, draw) gives the walker of each
+    draw if it is not the chain: walkers that alternate at one temperature, or whose visits are joined to one chain.
     """
     if not chains.size:
         return Estimate(np.nan, np.nan)
@@ -161,9 +162,9 @@ def estimate(chains: np.ndarray, independent: float = np.nan, walkers: np.ndarra
 
 
 def r_hat(chains: np.ndarray) -> float:
-    """Split R-hat: 1 when chains agree; NaN below `MINIMUM_DRAWS` per chain, and where none of them moves.
+    """Split R-hat: 1 if chains agree; NaN below `MINIMUM_DRAWS` per chain, or if no chain moves.
 
-    Several chains: halves of all of them compared by rank (Vehtari et al. 2021). One chain: its two halves.
+    For several chains, the halves of all are compared by rank (Vehtari et al. 2021). For one chain, its two halves.
     """
     if chains.shape[1] < MINIMUM_DRAWS:
         return np.nan
@@ -177,10 +178,10 @@ def r_hat(chains: np.ndarray) -> float:
 def equilibration(chains: np.ndarray) -> int:
     """Draws to drop from the start of every chain, at most half of them.
 
-    After Chodera, J. Chem. Theory Comput. 12 (2016) 1799: a transient costs more effective samples than the draws it
-    lasts. He drops as many draws as maximise the effective samples of the rest, which favours stretches that happen to
-    look less correlated: ± then holds the mean of 58 % of the AR(1) series with 30 effective samples, against 65 % when
-    all is kept. So drop the fewest that leave the fraction `KEPT` of that maximum (62 %).
+    After Chodera, J. Chem. Theory Comput. 12 (2016) 1799: a transient costs more effective samples than it has draws.
+    Chodera maximises the effective samples of the rest. This favours stretches that look less correlated by chance: for
+    AR(1) series with 30 effective samples, ± then holds the mean in 58 % of the series, compared with 65 % without a
+    discard. So drop the fewest draws that leave the fraction `KEPT` of the maximum (62 %).
     """
     draws = chains.shape[1]
     if draws // 2 < MINIMUM_DRAWS:

@@ -1,7 +1,7 @@
-"""<U>, C, β F and S as curves of T, between temperatures whose energies are known.
+"""<U>, C, β F and S as curves of T, between temperatures with known energies.
 
-Results are arrays (..., 2 + draw): [value, error of the shape, response to each draw of all slots], which keeps their
-correlations. `sem` makes errors of them. Curves are `reweighted` by MBAR or `integrated` from means, and `joined`.
+Results are arrays (..., 2 + draw): [value, error of the shape, response to each draw of all slots]. They keep their
+correlations. `sem` computes their errors. Curves are `reweighted` by MBAR or `integrated` from means, and `joined`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ POINTS = 12
 def sem(results: np.ndarray, ladder: list[Slot]) -> np.ndarray:
     """Errors of results (..., 2 + draw): [value, error of the shape, response to each draw of all slots].
 
-    Each slot adds its scatter of the responses, times the draws per effective sample, as wide as the error of its mean
-    is; a shape adds its whole error. NaN for what rests on a slot that is not in equilibrium.
+    Each slot adds the scatter of its responses, times its draws per effective sample, scaled to the error of its mean.
+    A shape adds its whole error. Results that depend on a slot out of equilibrium are NaN.
     """
     total = results[..., 1] ** 2
     ends = np.cumsum([2] + [s.draws for s in ladder])
@@ -92,14 +92,14 @@ def reweighted(
 def joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> dict[str, np.ndarray]:
     """The curves of all blocks of intervals of one method, one after the other.
 
-    Where two blocks meet, β F is handed on, and <U> is that of MBAR, from which the integration goes on.
+    Where two blocks meet, β F is continuous. <U> there comes from MBAR, and the integration starts from it.
     """
     free, energy, capacity = np.zeros((3, grid.size, 2 + sum(s.draws for s in ladder)))
     steps, mean = np.zeros_like(free[:-1]), means(ladder)
     temperature = np.array([s.temperature for s in ladder])
     ends = np.flatnonzero(np.diff(by_mbar, prepend=not by_mbar[0], append=not by_mbar[-1]))
     blocks = list(itertools.pairwise(ends.tolist()))
-    for first, last in sorted(blocks, key=lambda block: not by_mbar[block[0]]):  # those of MBAR first
+    for first, last in sorted(blocks, key=lambda block: not by_mbar[block[0]]):  # MBAR blocks first
         points = slice(first * POINTS, last * POINTS + 1)
         if by_mbar[first]:
             found = reweighted(ladder, first, last, grid[points])
@@ -113,5 +113,5 @@ def joined(ladder: list[Slot], by_mbar: np.ndarray, grid: np.ndarray) -> dict[st
     free[1:] = np.cumsum(steps, axis=0)
     beta = 1.0 / grid[:, None]
     entropy = beta * energy - beta[0] * energy[0] - free
-    free[0] = entropy[0] = 0.0  # by definition, not only to rounding
+    free[0] = entropy[0] = 0.0  # exactly, by definition
     return {"energy": energy, "heat_capacity": capacity, "free_energy": free, "entropy": entropy}

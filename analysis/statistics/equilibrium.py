@@ -1,14 +1,14 @@
-"""Whether the draws of a temperature are in equilibrium: the verdict that every error bar waits for.
+"""Whether the draws of a temperature are in equilibrium. Every error bar requires this verdict.
 
-A temperature is in equilibrium when its energies
+A temperature is in equilibrium if its energies
 
-    have at least `FEW_SAMPLES` effective samples, and `FEW_OF_WALKER` for each walker (those that jump over the
-    temperatures alone share theirs),
-    do not drift: the last third of all chains together, and of each, is where the first is,
-    agree between walkers: two by two, and their halves (split R-hat),
+    have at least `FEW_SAMPLES` effective samples, and `FEW_OF_WALKER` for each walker (walkers that jump over the
+    temperatures alone pool theirs),
+    do not drift: the means of the last and the first third agree, for all chains together and for each,
+    agree between walkers, in pairs and in halves (split R-hat),
 
-each up to `DIFFERENT` errors. Where they are not, no observable of that temperature has an error: the mean is shown
-alone and says where the chains were, not what the ensemble is (`analysis.reading.stretches`).
+each up to `DIFFERENT` errors. Out of equilibrium no observable of the temperature has an error. Its mean is shown alone
+and describes the chains, not the ensemble (`analysis.reading.stretches`).
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ DRIFTS = "U drifts"
 DISAGREE = "walkers disagree"
 
 FEW_OF_WALKER = 10
-"""Effective samples that each of several walkers must have on average: with fewer, whether they agree is not known."""
+"""Least mean number of effective samples of several walkers. With fewer, their agreement cannot be tested."""
 
 R_HAT_GOOD = 1.01
-"""Split R-hat that good practice asks for (Vehtari et al. 2021): below, walkers agree however significant the rest."""
+"""Recommended limit of split R-hat (Vehtari et al. 2021). Below it walkers agree, even if differences show."""
 
 
 class Stretch(NamedTuple):
     """The part of the chains at one temperature that counts."""
 
     energies: np.ndarray
-    """(chain, draw), none missing."""
+    """(chain, draw), without missing draws."""
     walkers: np.ndarray | None
-    """Who made each draw (chain, draw), where that is not the chain; see `Run.walkers_of`."""
+    """The walker of each draw (chain, draw), if it is not the chain; see `Run.walkers_of`."""
     samples: float
     """Effective samples of these energies."""
     needed: int
-    """How many there must be for an error."""
+    """Least number of effective samples for an error."""
     missing: int
-    """Measured draws that do not count because their chain has missing ones."""
+    """Number of measured draws that do not count because their chain has missing draws."""
     discarded: int
-    """Draws per chain between the burn-in and equilibrium."""
+    """Number of draws per chain between the burn-in and equilibrium."""
     step: int
     """First step that counts."""
     reason: str
-    """Why the energies are not in equilibrium; empty where they are."""
+    """The reason why the energies are not in equilibrium; empty in equilibrium."""
 
 
 def samples_needed(walkers: int) -> int:
-    """Effective samples without which nothing is said of the equilibrium of some walkers at one temperature."""
+    """Least number of effective samples that decides on the equilibrium of some walkers at one temperature."""
     return max(FEW_SAMPLES, FEW_OF_WALKER * walkers)
 
 
 def disequilibrium(series: Sequence[np.ndarray], samples: float, needed: int) -> str:
-    """Why some series (draw,) of independent walkers at one temperature are not in equilibrium; empty where they are.
+    """Why series (draw,) of independent walkers at one temperature are not in equilibrium; empty if they are.
 
-    `samples`: effective samples of all of them, and how many are needed.
+    `samples`: effective samples of all series, and the number needed.
     """
     if not any(one.size for one in series):
         return NO_DRAWS

@@ -1,11 +1,11 @@
-"""How far the energy histograms of two neighbouring temperatures overlap, and whether they differ as they must.
+"""Overlap of the energy histograms of two neighbouring temperatures, and the test of their ratio.
 
-Reweighting lives on draws that both temperatures visit. Their fraction is the swap acceptance that two histograms
-imply, a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps.
+Reweighting uses draws that both temperatures visit. Their fraction is the swap acceptance that two histograms imply,
+a = <min(1, exp(Δβ ΔU))> over all pairs of draws, whether or not the run swaps.
 
-Where they overlap, the ratio of two histograms is p'(U)/p(U) ∝ exp((β - β') U) if the energies follow exp(-U/T) of the
-temperatures given. The logarithm is a straight line whose slope, found by maximum likelihood, is the test of Shirts, J.
-Chem. Theory Comput. 9 (2013) 909: it needs no model of the density of states.
+In the region of overlap, the ratio of two histograms is p'(U)/p(U) ∝ exp((β - β') U) if the energies follow exp(-U/T)
+at the given temperatures. The logarithm is a straight line. Its slope, found by maximum likelihood, is the test of
+Shirts, J. Chem. Theory Comput. 9 (2013) 909, which needs no model of the density of states.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ENOUGH_SHARED = 10.0
 """Least number n a, n the effective samples of the poorer neighbour. At n a = 8 to 9 (a = 0.05 and 0.2) z-scores of
 harmonic energies have a spread of 1.0 to 1.1."""
 MOST_PAIRS = 500
-"""Draws per temperature that are paired: 250 000 pairs."""
+"""Most draws per temperature that are paired, which gives 250 000 pairs."""
 
 
 class Slot(NamedTuple):
@@ -38,8 +38,8 @@ class Slot(NamedTuple):
     samples: float
     """Effective samples among them."""
     widening: float = 1.0
-    """Error of their mean (`chains.estimate`) over standard deviation / sqrt(samples); NaN where they are not in
-    equilibrium, so that what rests on them has no error."""
+    """Error of their mean (`chains.estimate`) over standard deviation / sqrt(samples). It is NaN out of
+    equilibrium, so that results from these energies have no error."""
 
     @property
     def draws(self) -> int:
@@ -59,10 +59,10 @@ def enough(fraction: float, lower: Slot, upper: Slot) -> bool:
 
 
 def histogram_ratio(lower: Slot, upper: Slot) -> Estimate:
-    """Slope of ln p'(U)/p(U) over β - β': 1 where both follow the Boltzmann law at the temperatures given.
+    """Slope of ln p'(U)/p(U) over β - β'. It is 1 if both follow the Boltzmann law at the given temperatures.
 
     Logistic regression of "from the upper temperature" on U; standard error within chains from the response of
-    the slope to each draw, for it is there to be tested.
+    the slope to each draw, because that error can be tested.
     """
     energies = np.concatenate([lower.energies, upper.energies])
     unit = energies.std()

@@ -6,10 +6,10 @@ Shirts and Chodera, J. Chem. Phys. 129 (2008) 124105. Draws n of slots k, N_k of
 
 and at any β  exp(-f) = Σ_n exp(-β U_n) / D_n,  <A> = Σ_n A_n exp(f - β U_n) / D_n.
 
-Errors: every result is followed to first order in the weight of every draw. One more draw like n moves Σ_n B_n by B_n
+Errors: every result is expanded to first order in the weight of every draw. One more draw like n changes Σ_n B_n by B_n
 and, through the f_k in D, by Σ_k (B W)_k N_k df_k/dn, with W_nk = exp(f_k - β_k U_n)/D_n and df/dn from the equations
-above, (1 - W^T W N) df = -W^T. A result is then an array [value, response to each draw], linear combinations of results
-are those of the arrays, and correlations between all of them (and with plain means of the same draws) are kept.
+above, (1 - W^T W N) df = -W^T. A result is then an array [value, response to each draw]. Linear combinations of results
+are linear combinations of arrays. All correlations, also with plain means of the same draws, are kept.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from scipy.special import logsumexp
 from protmpi.errors import ProtmpiError
 
 UNSOLVED = 1e-4
-"""Largest error of a f_k that a solution may have left, far below every statistical one."""
+"""Largest numerical error of an f_k, far below every statistical error."""
 
 
 def _pymbar() -> ModuleType:
-    """pymbar takes a second to import and advertises JAX when it starts; how it solves is not news."""
+    """Import pymbar late and without its messages, because the import takes a second and advertises JAX."""
     logging.getLogger("pymbar").setLevel(logging.ERROR)
     import pymbar  # type: ignore[import-untyped]
 
@@ -35,7 +35,7 @@ def _pymbar() -> ModuleType:
 
 
 class Mbar:
-    """The energies of neighbouring slots, solved for their free energies."""
+    """The free energies of neighbouring slots, solved from their energies."""
 
     def __init__(self, beta: np.ndarray, energies: list[np.ndarray]) -> None:
         """Inverse temperatures (slot,) and the energies (draw,) of each slot."""
@@ -53,12 +53,12 @@ class Mbar:
         if np.abs(weight.sum(axis=1) - 1.0).max() > UNSOLVED:
             raise ProtmpiError(f"MBAR: pymbar found no free energies for 1/T = {beta.tolist()}; integrate instead")
         self._pull = (weight * counts[:, None]).T
-        """W N (draw, slot): how much Σ_n B_n follows the f_k."""
+        """W N (draw, slot): response of Σ_n B_n to the f_k."""
         self._answer = np.linalg.pinv(np.eye(counts.size) - weight @ self._pull) @ weight
-        """-df_k/dn (slot, draw), up to a common shift that differences do not see."""
+        """-df_k/dn (slot, draw), up to a common shift that cancels in differences."""
 
     def _response(self, terms: np.ndarray) -> np.ndarray:
-        """What a little more of each draw does to the sum of `terms` (draw,), directly and through the f_k."""
+        """Response of the sum of `terms` (draw,) to the weight of each draw, directly and through the f_k."""
         return np.asarray(terms + (terms @ self._pull) @ self._answer)
 
     def at(self, beta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

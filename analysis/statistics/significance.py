@@ -1,8 +1,9 @@
-"""How far a mean is from where it should be, when its standard error is itself only an estimate.
+"""Significance of the deviation of a mean whose standard error is itself an estimate.
 
-An error from n effective samples is as uncertain as one with n/5 degrees of freedom, so deviation / error is taken as
+An error from n effective samples is as uncertain as one with n/5 degrees of freedom. So deviation / error follows
 Student's t, and z is the normal deviate of the same two-sided probability. z of the most extreme of several numbers is
-that of its probability among them (Šidák, J. Am. Stat. Assoc. 62 (1967) 626). Without both, healthy runs cry wolf.
+that of its probability among them (Šidák, J. Am. Stat. Assoc. 62 (1967) 626). Without both corrections healthy runs
+would give false alarms.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ SIGNIFICANT = 4.0
 """|z| that healthy runs do not reach: a chance of 6e-5 for one number, of 0.3 % for a report with 50 of them."""
 
 DIFFERENT = 3.0
-"""|z| beyond which two parts of a series are no longer taken as alike: less than `SIGNIFICANT`, because a false alarm
-costs an error bar, and a miss shows one that is wrong."""
+"""|z| above which two parts of a series count as different. It is less than `SIGNIFICANT`, because a false alarm only
+costs an error bar, but a miss shows a wrong error bar."""
 
 SMALLEST_CHANCE = 1e-300
-"""Chances are cut here, so that |z| stays finite (below 38)."""
+"""Least probability, so that |z| stays finite (below 38)."""
 
 
 class Mean(NamedTuple):
-    """A mean, its standard error, and the effective samples behind that; NaN where unknown."""
+    """A mean, its standard error, and the effective samples of this error; NaN if unknown."""
 
     value: float
     sem: float
@@ -38,14 +39,14 @@ class Mean(NamedTuple):
     def of(cls, chains: np.ndarray, independent: float = np.nan) -> Mean:
         """Mean of correlated draws (chain, draw), with the error within chains (`chains.within_chains`).
 
-        That between walkers is too uncertain to test anything: two of them are one degree of freedom.
+        The error between walkers is too uncertain for a test: two walkers are one degree of freedom.
         """
         error = within_chains(chains, independent)
         value = float(chains.mean()) if chains.size else np.nan
         return cls(value, error.size, SAMPLES_PER_FREEDOM * error.freedom)
 
     def at_most(self, samples: float) -> Mean:
-        """The same where no more than `samples` draws are independent."""
+        """The same with at most `samples` independent draws."""
         excess = float(np.fmax(1.0, self.samples / samples))
         return Mean(self.value, self.sem * math.sqrt(excess), self.samples / excess)
 
@@ -76,7 +77,7 @@ def normal_deviate(chance: float, tries: int = 1) -> float:
 def combined(sems: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     """Standard error of a sum of independent terms, and the effective samples that make one as uncertain.
 
-    Welch, Biometrika 34 (1947) 28: the more one uncertain term dominates, the fewer.
+    Welch, Biometrika 34 (1947) 28: if one uncertain term dominates, there are fewer.
     """
     variances = np.square(sems)
     total = variances.sum()
@@ -85,10 +86,10 @@ def combined(sems: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
 
 
 def z_of_halves(series: Sequence[np.ndarray]) -> float:
-    """|z| of the scatter of the means of the halves of all series (draw,) of any length, in units of their own errors.
+    """|z| of the scatter between the means of the halves of all series (draw,) of any length, in units of their errors.
 
-    F test with the effective samples within the halves, whose draws are taken to be alike: one variance, one
-    autocorrelation time. NaN where no half has `MINIMUM_DRAWS`; shorter ones are left out.
+    F test with the effective samples within the halves, which are assumed to have one variance and one autocorrelation
+    time. NaN if no half has `MINIMUM_DRAWS`; shorter halves are left out.
     """
     halves = [half for one in series for half in (one[: one.size // 2], one[one.size - one.size // 2 :])]
     halves = [half for half in halves if half.size >= MINIMUM_DRAWS]
@@ -97,7 +98,7 @@ def z_of_halves(series: Sequence[np.ndarray]) -> float:
     sizes = np.array([half.size for half in halves])
     samples = sum(effective_samples(half[np.newaxis]) for half in halves)
     variance = np.average([half.var(ddof=1) for half in halves], weights=sizes) * sizes.sum() / samples
-    with np.errstate(divide="ignore", invalid="ignore"):  # all stand still, at different heights
+    with np.errstate(divide="ignore", invalid="ignore"):  # all series are constant, with different values
         scatter = np.var([half.mean() for half in halves], ddof=1) / (variance * np.mean(1.0 / sizes))
     return normal_deviate(float(stats.f.sf(scatter, len(halves) - 1, samples / SAMPLES_PER_FREEDOM)))
 
@@ -114,8 +115,8 @@ def mean_of(means: Sequence[Mean]) -> Mean:
 def drift(chain: np.ndarray) -> Mean:
     """Mean of the last third of a series (draw,) minus that of the first, with its error.
 
-    The error is that of the draws about a straight line in time: about their mean, a drift would widen its own error
-    and hide. A third has a third of the effective samples.
+    The error is from the draws about a straight line in time. About their mean, a drift would widen its own error
+    and hide itself. A third has a third of the effective samples.
     """
     if chain.size < MINIMUM_DRAWS:
         return Mean(np.nan, np.nan, np.nan)

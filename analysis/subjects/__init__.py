@@ -1,3 +1,3 @@
-"""What can be known of a run or of its networks: each subject has its measure, its tables, its figures and, where the
-report shows it, `part.py`: `applies(run)` and `parts(findings)`.
+"""The subjects of the analysis of a run or its networks. Each subject has its measure, its tables, its figures and, if
+the report shows it, `part.py` with `applies(run)` and `parts(findings)`.
 """

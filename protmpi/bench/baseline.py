@@ -2,7 +2,7 @@
 
 Parameters in a dict of layers, the loss in a Python loop over the sequences of the mini-batch, logits at all sites,
 gradients by autograd, two mini-batches per step (the published scheme), one host synchronisation per layer for the sums
-of the constraint. The tests hold the hand-written gradients of the product against these equations.
+of the constraint. The tests compare the hand-written gradients of the product with these equations.
 """
 
 from __future__ import annotations

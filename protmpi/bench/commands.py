@@ -1,4 +1,4 @@
-"""`protmpi bench`: speed, and with `mixing` what an independent draw costs. Slow modules are imported when needed."""
+"""`protmpi bench`: speed, and with `mixing` the cost of an independent draw. Slow modules are imported when needed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 @app.callback(invoke_without_command=True)
 def bench(
     context: typer.Context,
-    device: Annotated[Device, typer.Option(help="auto: a GPU where there is one.")] = "auto",
+    device: Annotated[Device, typer.Option(help="auto: a GPU if there is one.")] = "auto",
     network: Annotated[list[str] | None, typer.Option(help="Published network; all if absent.")] = None,
     walkers: Annotated[list[int] | None, typer.Option(min=1, help="Walkers per rank; 1, 4, 16, 64 if absent.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """How fast this machine is, beside the straightforward implementation. Under mpirun all ranks work at once."""
+    """Speed on this machine, beside the straightforward implementation. Under mpirun all ranks work at once."""
     if context.invoked_subcommand:
         sources = [context.get_parameter_source(name) for name in context.params]
         if any(source and source.name == "COMMANDLINE" for source in sources):
@@ -70,22 +70,22 @@ def mixing(
     ] = None,
     kept: Annotated[
         list[float] | None,
-        typer.Option(help="share of the momentum left at its end; repeat; 1 (hybrid Monte Carlo) and 0.37 if absent"),
+        typer.Option(help="fraction of momentum kept to its end; repeat; 1 (hybrid Monte Carlo) and 0.37 if absent"),
     ] = None,
     rho: Annotated[
         list[str] | None, typer.Option(help='of pseudo-Langevin, or "auto"; repeat; 5e-8 and auto if absent')
     ] = None,
-    walkers: Annotated[int, typer.Option(min=2, help="at each temperature; errors are between them")] = 2,
+    walkers: Annotated[int, typer.Option(min=2, help="at each temperature; errors are between walkers")] = 2,
     device: Annotated[Device | None, typer.Option(help="execution.device of CONFIG if absent")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="About 2 minutes: one temperature; mostly bounds where a pass is slow.")
+        bool, typer.Option("--quick", help="About 2 minutes: one temperature; mostly bounds if a pass is slow.")
     ] = False,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too, row by row.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
     = None,
 ) -> None:  # fmt: skip
-    """What an independent draw costs: trajectories and pseudo-Langevin from the same equilibrated weights."""
+    """Cost of an independent draw: trajectories and pseudo-Langevin from the same equilibrated weights."""
     with Progress("bench mixing") as progress:
         from protmpi.bench import mixing_run, mixing_table
 

@@ -1,4 +1,4 @@
-"""How long walkers remember: autocorrelation of a series, decay of the overlap of their weights.
+"""Autocorrelation times: of a series, and from the decay of the overlap of weights.
 
 Times are in draws. A set of chains is a sequence of series, one per walker; their lengths may differ.
 """
@@ -13,19 +13,19 @@ from typing import Literal, TypeVar
 import numpy as np
 
 WINDOW = 3.0
-"""Lags of the window in autocorrelation times 1 + 2 sum(rho): six of Sokal's, which are half as long."""
+"""Lags of the window in autocorrelation times 1 + 2 sum(rho). It is six of Sokal's times, which are half as long."""
 
 FEW_SAMPLES = 20
-"""Effective samples below which a chain does not know its own autocorrelation time."""
+"""Least number of effective samples for which the autocorrelation time of a chain is known."""
 
-TENFOLD = 0.1  # of -ln q: least part of an e-fold that is extrapolated to a whole one
+TENFOLD = 0.1  # least decay -ln q that is extrapolated to a whole e-fold
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Mean of a series, its standard error, its integrated autocorrelation time in draws and the error of that."""
+    """Mean of a series, its standard error, its integrated autocorrelation time in draws and the error of this time."""
 
     mean: float
     sem: float
@@ -33,25 +33,25 @@ class Correlation:
     time_error: float
     draws: int
     resolved: bool
-    """Whether the window closed within the longest chain."""
+    """Whether the window of the sum closed within the longest chain."""
 
     @property
     def effective(self) -> float:
-        """Effective samples; at most, where they are not `known`."""
+        """Number of effective samples. It is an upper bound unless `known`."""
         return self.draws / self.time
 
     @property
     def known(self) -> bool:
-        """Whether there is enough for an error bar."""
+        """Whether there are enough effective samples for an error bar."""
         return self.resolved and self.effective >= FEW_SAMPLES
 
 
 @dataclass(frozen=True)
 class Decay:
-    """Draws in which the overlap q falls to 1/e, their standard error between walkers, and the share that was seen.
+    """Draws in which the overlap q falls to 1/e, with the standard error between walkers, and how it was found.
 
-    "measured" within the chain, "extrapolated" from at least a tenth of an e-fold, else a lower "bound": a mixture of
-    exponentials with positive weights falls ever more slowly on a logarithmic scale.
+    It is "measured" within the chain, "extrapolated" from at least a tenth of an e-fold, or else a lower "bound". A
+    mixture of exponentials with positive weights falls ever more slowly on a logarithmic scale.
     """
 
     time: float
@@ -63,9 +63,9 @@ class Decay:
 def correlation(chains: Sequence[np.ndarray]) -> Correlation:
     """Integrated autocorrelation time 1 + 2 sum(rho) of all chains together.
 
-    rho is relative to the mean and the variance of all draws, so that walkers that disagree are slow, not fast. The
-    window is the first that is WINDOW times as long as the time that it gives. The error is the larger of that of the
-    window (Madras and Sokal, J. Stat. Phys. 50 (1988) 109, app. C) and the jackknife's over walkers.
+    rho is relative to the mean and the variance of all draws, so walkers that disagree count as slow, not as fast. The
+    window is the first one that is WINDOW times as long as the time that it gives. The error is the larger of the error
+    of the window (Madras and Sokal, J. Stat. Phys. 50 (1988) 109, app. C) and the jackknife error over walkers.
     """
     time, window, closed = _time(chains)
     draws = sum(map(len, chains))
@@ -78,9 +78,9 @@ def correlation(chains: Sequence[np.ndarray]) -> Correlation:
 
 
 def _time(chains: Sequence[np.ndarray]) -> tuple[float, int, bool]:
-    """Integrated autocorrelation time, the lags of its window and whether that closed.
+    """Integrated autocorrelation time, the lags of its window, and whether the window closed.
 
-    Infinite where nothing moves; as long as the longest chain at least where the window does not close.
+    It is infinite if nothing moves. If the window does not close, it is at least as long as the longest chain.
     """
     mean = float(np.concatenate(chains).mean())
     longest = max(map(len, chains))
@@ -102,7 +102,7 @@ def _time(chains: Sequence[np.ndarray]) -> tuple[float, int, bool]:
 
 
 def drift(chains: Sequence[np.ndarray], sem: float) -> float:
-    """Standard errors by which the second halves of the chains lie above the first, `sem` being that of their mean."""
+    """Shift of the second halves of the chains from the first, in standard errors. `sem` is the error of the mean."""
     halves = [(chain[: len(chain) // 2], chain[-(len(chain) // 2) :]) for chain in chains if len(chain) > 1]
     if not halves or not 0.0 < sem < math.inf:
         return math.nan
@@ -113,8 +113,8 @@ def drift(chains: Sequence[np.ndarray], sem: float) -> float:
 def decay(positions: Sequence[np.ndarray]) -> Decay:
     """e-fold of q(t) = w(t0)·w(t0 + t)/(|w(t0)| |w(t0 + t)|), a mean over origins t0 and walkers.
 
-    Weights (draw, P) of each walker, its start included. Longer chains weigh more, and lags go to two thirds of the
-    longest. Past the chain, -ln q goes on as a line through the second half of the lags.
+    Weights (draw, P) of each walker, its start included. Longer chains weigh more. Lags go to two thirds of the
+    longest chain. Beyond them, -ln q is extrapolated as a line through the second half of the lags.
     """
     overlaps = [_overlaps(each) for each in positions]
     time, seen = _efold(overlaps)
@@ -144,7 +144,7 @@ def _efold(overlaps: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, fl
     if not pairs[1]:
         return math.nan, 0.0
     fallen = -np.log(np.maximum(q / pairs, np.finfo(float).tiny))
-    fallen[0] = 0.0  # rounding aside
+    fallen[0] = 0.0  # up to rounding
     lags, seen = np.arange(longest + 1), float(fallen.max())
     if seen >= 1.0:
         after = int(np.argmax(fallen >= 1.0))
@@ -152,7 +152,7 @@ def _efold(overlaps: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, fl
     seen = max(float(fallen[-1]), 0.0)
     half = slice(longest // 2, None) if longest >= 4 else slice(0, None, longest)
     slope, at_zero = np.polyfit(lags[half], fallen[half], 1)
-    # a line that does not rise knows nothing: q is not seen to fall within the chain
+    # if the line does not rise, q does not fall within the chain and nothing can be extrapolated
     return (float((1.0 - at_zero) / slope) if slope > 0 else float(longest)), seen
 
 

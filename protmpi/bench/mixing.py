@@ -1,9 +1,9 @@
-"""What an independent draw costs: samplers from the same equilibrated weights, in training samples and in seconds.
+"""Cost of an independent draw, in training samples and in seconds, for samplers from the same equilibrated weights.
 
-At each temperature trajectories of the full gradient bring all walkers from reference weights (or from the ends of a
-store) to equilibrium and tune masses and time step. From there every sampler goes on, tunes itself and is measured.
-Costs are counted in sequence-gradients, training samples whose gradient was taken, estimates of s² included; N of them
-are a pass over the training set. Evaluation of the draws is not counted, nor timed.
+At each temperature, trajectories of the full gradient bring all walkers from reference weights (or from the last
+snapshots of a store) to equilibrium and tune masses and time step. Every sampler starts from there, tunes itself and is
+measured. The unit of cost is the sequence-gradient, the gradient of one training sample; estimates of s² are included.
+N of them are a pass over the training set. Evaluation of the draws is neither counted nor timed.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from protmpi.sampling.walkers.block import Block
 from protmpi.tasks import Task
 
 PUBLISHED_RHO = 5e-8  # transformer-4-64 at T = 1.1e-4
-PROBE = 1e-4  # rho at which the heat of the noise is measured, to which it is proportional
-SNAPSHOTS = 64  # of a walker, for the decay of the overlap
-DRAWS = 200  # of a chain of pseudo-Langevin
-FEWEST = 2  # trajectories that are measured
-TUNING = 0.25  # of the measured length, that a sampler takes before it to tune itself
-TRIALS = 4  # trajectories that tune the time step at least, by a search that counts as many already
-BURN_IN, ESTIMATES = 20, 10  # trajectories at least, and estimates of the masses at most, in the burn-in
-QUICK_SECONDS, QUICK_PASSES = 60.0, 1_000  # of gradients that `quick` may take, and passes that are enough anyway
+PROBE = 1e-4  # rho at which the excess heat of the noise is measured; the excess is proportional to rho
+SNAPSHOTS = 64  # snapshots of a walker, for the decay of the overlap
+DRAWS = 200  # draws of a chain of pseudo-Langevin
+FEWEST = 2  # least number of measured trajectories
+TUNING = 0.25  # fraction of the measured length in which a sampler first tunes itself
+TRIALS = 4  # least trajectories that tune the time step; the search begins as if after so many
+BURN_IN, ESTIMATES = 20, 10  # least trajectories and most estimates of the masses in the burn-in
+QUICK_SECONDS, QUICK_PASSES = 60.0, 1_000  # seconds of gradients that `quick` may take; passes that are always enough
 
 
 class Counted:
-    """A task that counts the training samples whose gradient it takes, of all walkers."""
+    """A task that counts the training samples whose gradients it computes, for all walkers."""
 
     def __init__(self, task: Task) -> None:
         self.task, self.samples = task, 0
@@ -56,7 +56,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class Equilibrium:
-    """Walkers that the burn-in left at `temperature`, and what their trajectories had learned by then."""
+    """Walkers at `temperature` after the burn-in, with the masses and time steps of their trajectories."""
 
     temperature: float
     walkers: range
@@ -66,7 +66,7 @@ class Equilibrium:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is sampled: `walkers` walkers at each temperature, each for `passes` passes over the training set."""
+    """The problem: `walkers` walkers at each temperature, each for `passes` passes over the training set."""
 
     config: Config
     energy: Counted
@@ -75,18 +75,18 @@ class Problem:
 
     @property
     def tuning(self) -> int:
-        """Passes of a sampler before it is measured, where that is enough."""
+        """Passes of a sampler before it is measured, if these are enough."""
         return math.ceil(TUNING * self.passes)
 
     def sampler(self, full_batch: bool, **changes: Any) -> SamplerConfig:
-        """The sampler of the configuration by trajectories or pseudo-Langevin; other keys as given."""
+        """The sampler section for trajectories or pseudo-Langevin, with the other keys as given."""
         kind = ("constrained" if self.config.sampler.constrained else "unconstrained") if not full_batch else (
             "constrained-trajectories" if self.config.sampler.constrained else "trajectories")  # fmt: skip
         return self.config.sampler.model_copy(update={"kind": kind, "anneal": [], "rho_first": None, **changes})
 
     @property
     def reference(self) -> str:
-        """What walkers start from where there is no store."""
+        """The start of walkers without a store."""
         return "ES" if self.config.takes_references else "random"
 
     def build(self, walkers: range, start: Tensor, temperature: float, sampler: SamplerConfig, seed: int) -> Block[Any]:
@@ -95,9 +95,9 @@ class Problem:
         )
 
     def start(self, temperature: float, store: str | None) -> Tensor:
-        """Starts (walkers, P) at `temperature`: ES, fresh weights where no training is asked for, or those of a store.
+        """Starts (walkers, P) at `temperature`: ES, fresh weights without a training, or snapshots of a store.
 
-        Raises DataError or StoreError where they are missing or do not fit.
+        Raises DataError or StoreError if they are missing or do not fit.
         """
         config = self.config.without_tempering(np.array([temperature]), self.config.run.seed)
         changes = {"start": [store or self.reference], "walkers_per_temperature": self.walkers}
@@ -120,7 +120,7 @@ class Problem:
         """Trajectories for `passes` passes at the `number`-th temperature."""
         length = max(1, min(self.config.sampler.trajectory, passes // BURN_IN))
         c = self.config.sampler
-        estimate = math.ceil(c.min_extractions * c.batch / self.energy.train_size)  # passes that one of s² takes
+        estimate = math.ceil(c.min_extractions * c.batch / self.energy.train_size)  # passes of one estimate of s²
         every, passes = max(length, passes // ESTIMATES, estimate), passes // length * length
         sampler = self.sampler(True, trajectory=length, momentum_kept=1.0, adapt_until=passes, min_adj_step=every,
                                max_adj_step=every)  # fmt: skip
@@ -133,7 +133,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """Trajectories of `length` steps at whose end the share `kept` of the momentum is left."""
+    """Trajectories of `length` steps that keep the fraction `kept` of the momentum."""
 
     length: int
     kept: float = 1.0
@@ -147,10 +147,10 @@ class Trajectories:
         return max(TRIALS, problem.tuning // self.length) * self.length
 
     def tuned(self, problem: Problem, begin: Equilibrium, seed: int, advance: Callable[[float], None]) -> Block[Any]:
-        """Masses are those of the burn-in; the time step goes on from there, tuned for this length."""
+        """Trajectories with the masses of the burn-in. The time step is tuned for this length."""
         n, tune = self.length, self.tuning(problem)
         end = 2 * (tune + TRIALS * n)
-        # restored TRIALS trajectories after half of its burn-in, the block keeps its masses and searches in small steps
+        # restored TRIALS trajectories after half of its burn-in, the block keeps its masses and tunes in small steps
         sampler = problem.sampler(True, trajectory=n, momentum_kept=self.kept ** (1.0 / n), adapt_until=end,
                                   min_adj_step=NEVER, max_adj_step=NEVER)  # fmt: skip
         block = problem.build(begin.walkers, begin.position, begin.temperature, sampler, seed)
@@ -162,13 +162,13 @@ class Trajectories:
         return block
 
     def stretch(self, problem: Problem) -> tuple[int, int]:
-        """Steps between two draws, and draws."""
+        """Number of steps between two draws, and number of draws."""
         return self.length, max(FEWEST, problem.passes // self.length)
 
 
 @dataclass(frozen=True)
 class PseudoLangevin:
-    """Pseudo-Langevin with the share `rho` of its noise from mini-batches; None: the most that "auto" may take."""
+    """Pseudo-Langevin with the fraction `rho` of its noise from mini-batches; None: the most that "auto" may take."""
 
     rho: float | None
 
@@ -185,7 +185,7 @@ class PseudoLangevin:
         block.initialise()
         if self.rho is None:
             c = problem.config.sampler
-            # the search never goes above this, and needs 20 000 steps to find it (step_size.py)
+            # the upper limit of the search for rho, which would need 20 000 steps to find it (step_size.py)
             most = PROBE * c.collective_tolerance / max(float(block.collective_excess.max()), 1e-30)
             block = self._block(problem, begin, seed, min(most, c.rho_max, rho_limit(c.scheme, c.m1)))
             block.initialise()
@@ -209,7 +209,7 @@ Method = Trajectories | PseudoLangevin
 
 
 def samples_of_a_step(sampler: SamplerConfig, train_size: int) -> int:
-    """Training samples whose gradient a step of one walker takes."""
+    """Training samples in the gradients of one step of one walker."""
     if sampler.full_batch:
         return train_size
     return sampler.batch * (2 if sampler.scheme == "double" else 1)
@@ -217,7 +217,7 @@ def samples_of_a_step(sampler: SamplerConfig, train_size: int) -> int:
 
 @dataclass
 class Chains:
-    """Draws of all walkers of one sampler, their weights at some of them, and what they cost."""
+    """Draws of all walkers of one sampler, their weights at some draws, and their cost."""
 
     position: list[np.ndarray]  # the start, then every `stride`-th draw
     stride: int
@@ -228,11 +228,11 @@ class Chains:
     acceptance: float = math.nan
 
     def whole(self) -> np.ndarray:
-        """Draws of each walker up to where it was lost, (walkers,)."""
+        """Draws of each walker before it was lost, (walkers,)."""
         return np.asarray(np.logical_and.accumulate(np.isfinite(self.energy), axis=0).sum(0))
 
     def of_walkers(self) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-        """Energies, errors and weights of each walker that has two draws."""
+        """Energies, errors and weights of each walker with at least two draws."""
         energy, error, position = (np.stack(rows, 1) for rows in (self.energy, self.error, self.position))
         whole = self.whole()
         kept = [walker for walker, n in enumerate(whole) if n > 1]
@@ -241,11 +241,11 @@ class Chains:
 
 
 def follow(problem: Problem, block: Block[Any], steps: int, draws: int, advance: Callable[[float], None]) -> Chains:
-    """`draws` draws, `steps` steps apart."""
+    """Take `draws` draws, `steps` steps apart."""
     energy, each = problem.energy, samples_of_a_step(block.config, problem.energy.train_size)
     chains = Chains([block.position.cpu().numpy()], math.ceil(draws / SNAPSHOTS))
     before, recorded = energy.samples, getattr(block, "record", None) is not None
-    block.observables()  # acceptance counts from here
+    block.observables()  # the mean acceptance starts here
     for draw in range(1, draws + 1):
         began = time.perf_counter()
         block.explore(steps)
@@ -257,7 +257,7 @@ def follow(problem: Problem, block: Block[Any], steps: int, draws: int, advance:
         if draw % chains.stride == 0:
             chains.position.append(block.position.cpu().numpy())
         advance(steps * each * problem.walkers)
-    # a recording does not come by the counter: its steps are known, estimates of s² are not recorded
+    # a recording bypasses the counter, but its steps are known; estimates of s² are not recorded
     replayed = draws * steps * each * problem.walkers if recorded else 0
     chains.samples = energy.samples - before + replayed
     if "acceptance" in (found := block.observables()):
@@ -266,7 +266,7 @@ def follow(problem: Problem, block: Block[Any], steps: int, draws: int, advance:
 
 
 def row(problem: Problem, method: Method, block: Any, temperature: float, chains: Chains) -> dict[str, Any]:
-    """What the chains of one sampler at one temperature tell; numbers that are unknown are NaN."""
+    """Results from the chains of one sampler at one temperature. Unknown numbers are NaN."""
     energies, errors, positions = chains.of_walkers()
     found: dict[str, Any] = {
         "temperature": temperature, "sampler": method.name, "length": getattr(method, "length", None),
@@ -274,7 +274,7 @@ def row(problem: Problem, method: Method, block: Any, temperature: float, chains
         "lost": int((chains.whole() < len(chains.energy)).sum()), "samples": chains.samples, "seconds": chains.seconds,
         "acceptance": chains.acceptance, "wanted": block.config.acceptance,
     }  # fmt: skip
-    if not block.config.full_batch:  # how much hotter than T the strongest directions of the noise are
+    if not block.config.full_batch:  # excess temperature of the directions of strongest noise
         found["collective_excess"] = float(block.collective_excess.mean())
     if not energies:
         return found
@@ -299,7 +299,7 @@ def rows(
     progress: Progress,
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """A row for each temperature and sampler."""
-    size = problem.energy.train_size * problem.walkers  # sequence-gradients of a pass of all walkers
+    size = problem.energy.train_size * problem.walkers  # sequence-gradients of one pass of all walkers
     full = [isinstance(method, Trajectories) for method in methods]
     prices = [samples_of_a_step(problem.sampler(each), problem.energy.train_size) * problem.walkers for each in full]
     stretches = [math.prod(method.stretch(problem)) * price for method, price in zip(methods, prices, strict=True)]
@@ -317,7 +317,7 @@ def rows(
 
 def pace(problem: Problem, w: Tensor) -> float:
     """Seconds of a pass over the training set of the walkers at w (W, P)."""
-    for _ in range(2):  # the first makes the batches
+    for _ in range(2):  # the first call prepares the batches
         began = time.perf_counter()
         problem.energy.gradient(w, None)
         synchronise(w.device.type)
@@ -325,7 +325,7 @@ def pace(problem: Problem, w: Tensor) -> float:
 
 
 def check(config: Config, rhos: Sequence[float | None], temperatures: Sequence[float]) -> None:
-    """Raises ConfigError for what cannot be compared."""
+    """Raise ConfigError for settings that cannot be compared."""
     c = config.sampler
     if c.gamma:
         raise ConfigError(f"sampler.gamma: {c.gamma:g}: walkers go on from equilibrium, without a tether to their "
@@ -336,4 +336,4 @@ def check(config: Config, rhos: Sequence[float | None], temperatures: Sequence[f
             raise ConfigError(f"--rho {rho:g}: not between 0 and {most:.4g}, which sampler.scheme and rho_max allow")
     for temperature in temperatures:
         if not 0.0 < temperature < math.inf:
-            raise ConfigError(f"--temperature {temperature:g}: is no positive number")
+            raise ConfigError(f"--temperature {temperature:g}: is not a positive number")

@@ -1,4 +1,4 @@
-"""From what is asked of `protmpi bench mixing` to its result: defaults, checks, the file it writes."""
+"""From the options of `protmpi bench mixing` to its result: defaults, checks and the output file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUICK_LENGTHS, QUICK_KEPT, QUICK_RHOS = (50, 100), (1.0,), ("auto",)
 
 @dataclass(frozen=True)
 class Asked:
-    """The options of the command; empty or None where they were not given."""
+    """The options of the command, empty or None if they are not given."""
 
     config: Path
     temperatures: tuple[float, ...]
@@ -56,7 +56,7 @@ class Asked:
         return found
 
     def methods(self, passes: int) -> list[mixing.Method]:
-        """Samplers for chains of so many passes; where no length was asked for, those that fit four times, or one."""
+        """Samplers for chains of `passes` passes. The default lengths are all that fit four times, or one."""
         usual, kept = (QUICK_LENGTHS, QUICK_KEPT) if self.quick else (LENGTHS, KEPT)
         short = [length for length in usual if 4 * length <= passes]
         lengths = self.lengths or short or (max(1, passes // 4),)
@@ -67,13 +67,13 @@ class Asked:
 
 
 def measure(asked: Asked, progress: Progress) -> dict[str, Any]:
-    """Every row; on --out after each of them.
+    """Compute all rows. The file --out is written after each row.
 
-    Raises ProtmpiError where the configuration, its files or the options do not allow it.
+    Raises ProtmpiError if the configuration, its files or the options do not allow it.
     """
     world = connect()
     if world.size > 1:
-        raise WorldError(f"bench mixing: {world.size} ranks, but its walkers are those of one: start it alone")
+        raise WorldError(f"bench mixing: {world.size} ranks, but it runs on one rank: start it without mpirun")
     config = load(asked.config, [*asked.overrides])
     ladder = config.sampler.temperatures
     chosen = [ladder[len(ladder) // 2]] if asked.quick else [ladder[0], ladder[len(ladder) // 2], ladder[-1]]
@@ -109,16 +109,16 @@ def _check(asked: Asked, config: Any, temperatures: list[float]) -> None:
     mixing.check(config, asked.rho(), temperatures)
     for kept in asked.kept:
         if not 0.0 < kept <= 1.0:
-            raise ConfigError(f"--kept {kept:g}: is a share of the momentum, above 0 and at most 1")
+            raise ConfigError(f"--kept {kept:g}: is a fraction of the momentum, above 0 and at most 1")
     if asked.source and asked.source.suffix != ".zarr":
-        raise ConfigError(f"--from {asked.source}: is no store, whose name ends in .zarr")
+        raise ConfigError(f"--from {asked.source}: is not a store, whose name ends in .zarr")
     if asked.out and (asked.out.exists() or not asked.out.parent.is_dir()):
         wrong = "exists" if asked.out.exists() else "its folder does not exist"
         raise ConfigError(f"--out {asked.out}: {wrong}; choose another file")
 
 
 def _quick(asked: Asked, problem: mixing.Problem, temperatures: int, store: str | None) -> mixing.Problem:
-    """The same with as many passes as QUICK_SECONDS allow on this machine. Estimates of s² come on top."""
+    """The problem with as many passes as QUICK_SECONDS allow on this machine. Estimates of s² are extra."""
     chains = len(asked.methods(4 * max(LENGTHS)))
     each = mixing.pace(problem, problem.start(1e-4, store)) * temperatures * (1.0 + (1.0 + mixing.TUNING) * chains)
     passes = int(min(mixing.QUICK_PASSES, max(8, mixing.QUICK_SECONDS / each)))

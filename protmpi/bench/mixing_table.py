@@ -1,7 +1,7 @@
 """`protmpi bench mixing`: its numbers as a table on the terminal and in Markdown.
 
-A cost with fewer than 20 effective samples behind it is a bound: what was taken over 20, or over the number of walkers
-where that is larger, for walkers that started apart are that many samples whatever they do.
+A cost from fewer than 20 effective samples is a bound: the total cost over 20, or over the number of walkers if that is
+larger. Walkers that started apart are at least that many samples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from protmpi.bench.correlation import FEW_SAMPLES
 HEADS = ("sampler", "acceptance", "tau of U, passes", "per sample of U", "s", "per sample of the error", "s",
          "per e-fold of w", "s", "<U>", "agrees")  # fmt: skip
 AGREES = 3.0  # standard errors
-UNTUNED = 0.25  # farther from the acceptance that is wanted, the time step is not what it should be
+UNTUNED = 0.25  # farther from the target acceptance, the time step is off
 LEGEND = (
     "per ...: sequence-gradients, training samples whose gradient was taken, for an effective sample of U, for one of "
     "the validation error, and for the overlap w·w' to fall to 1/e; s: seconds of this machine for it; a pass: all "
@@ -27,7 +27,7 @@ LEGEND = (
 
 
 def title(result: dict[str, Any]) -> str:
-    """What was run, where and for how long, in two sentences."""
+    """Two sentences on the run, the machine and the time."""
     start = {"ES": "early-stopped weights", "random": "fresh weights"}.get(result["start"], "the ends of a store")
     where = result["device_name"] if result["device"] == "cuda" else result["processor"]
     return (
@@ -59,7 +59,7 @@ def _least(series: dict[str, Any]) -> float:
 
 
 def _costs(series: dict[str, Any], each: float, seconds: float) -> list[str]:
-    """Sequence-gradients and seconds of an effective sample, `each` being the sequence-gradients of a draw."""
+    """Sequence-gradients and seconds of an effective sample. `each` is the number of sequence-gradients of a draw."""
     if not series["known"]:
         return [_bound(_least(series) * each), f"> {_plain(_least(series) * each * seconds)}"]
     cost, error = series["time"] * each, series["time_error"] * each
@@ -71,7 +71,7 @@ def _bound(x: float) -> str:
 
 
 def _short(x: float) -> str:
-    """Two digits, as a power of ten where it is large."""
+    """Two digits, as a power of ten if the number is large."""
     return exponent_form(float(f"{x:.2g}")) if x >= 1e4 else _plain(x)
 
 
@@ -80,7 +80,7 @@ def _plain(x: float) -> str:
 
 
 def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Of each row of one temperature, whether its <U> agrees with that of the row with most effective samples."""
+    """Whether <U> of each row of one temperature agrees with <U> of the row with most effective samples."""
     known = [row for row in rows if "energy" in row and row["energy"]["known"]]
     best = max(known, key=lambda row: row["energy"]["effective"], default=None)
     return [_verdict(row, best) for row in rows]

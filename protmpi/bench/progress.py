@@ -1,4 +1,4 @@
-"""One line on stderr that says where a long command is, and how long it still takes."""
+"""One line on stderr with the progress of a long command and its remaining time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from datetime import timedelta
 from types import TracebackType
 
-EVERY = 20.0  # seconds between two lines where nobody watches
+EVERY = 20.0  # seconds between two lines if the output is not a terminal
 WATCHED = 1.0  # the same on a terminal, where the line is written over
 
 
 class Progress:
-    """Says `what` at once, then until it is closed the stage, the share of the work that is done, and the time left.
+    """Print `what` at once, then, until closed, the stage, the fraction of the work done and the time left.
 
-    A thread of its own speaks, for a stage may take minutes.
+    A separate thread prints, because a stage may take minutes.
     """
 
     def __init__(self, what: str, speaks: bool = True) -> None:
@@ -40,7 +40,7 @@ class Progress:
                 print(file=sys.stderr)
 
     def plan(self, total: float) -> None:
-        """How much there is to do, in any unit; the time left counts from here."""
+        """Set the amount of work, in any unit. The time left is estimated from here."""
         self._total, self._began = total, time.monotonic()
 
     def stage(self, name: str) -> None:

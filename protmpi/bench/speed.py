@@ -32,7 +32,7 @@ PERCENT = ("gemm_fraction", "evaluation_share", "store_share")
 def measure(
     world: World, device: Device, networks: Sequence[str], walkers: Sequence[int], progress: Progress
 ) -> dict[str, Any]:
-    """Time every network; collective. Each row is taken with one rank at work, and with all of them: weak scaling."""
+    """Time every network. Collective. Each row is measured with one rank and with all ranks at work: weak scaling."""
     binding = bind(world, device, 1)
     kind = binding.device.partition(":")[0]
     data, rate = timings.synthetic_data(), timings.matrix_rate(kind)
@@ -58,7 +58,7 @@ def rows_of(
     gradients = {size: timings.gradient(task, size, device) for size in set(sizes.values())}
     others = {size: (timings.evaluation(task, size, device), timings.store(task, size, device)) for size in gradients}
     for scheme, count, ranks in itertools.product(SCHEMES, walkers, sorted({1, world.size})):
-        each, slow = np.inf, np.inf  # seconds of a walker-step; a rank that waits does none
+        each, slow = np.inf, np.inf  # seconds of a walker-step; a waiting rank does none
         world.barrier()
         if world.rank < ranks:
             block = timings.product_block(task, count, scheme, device)

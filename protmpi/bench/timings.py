@@ -38,23 +38,23 @@ LENGTH, MASK_PROBABILITY, SPLIT = 86, 0.15, (1_000, 1_000, 13_000)  # the publis
 BATCH, TEMPERATURE, RHO = 64, 1e-4, 1e-4
 REPEATS = 5
 OBSERVABLES = 40  # numbers of a walker in a draw, at least as many as any task has
-SHORTEST = 0.3  # seconds that a repetition takes at least
+SHORTEST = 0.3  # least seconds of a repetition
 NEVER = 10**9
-GPU_STEPS = 32  # that are timed together there: between two draws a run makes some hundred without a word to the host
-IN_PLACE = {torch.ops.aten.baddbmm_: lambda added, a, b, **_: bmm_flop(a, b)}  # torch counts it as nothing
+GPU_STEPS = 32  # steps timed together on a GPU: between two draws a run makes some hundred without the host
+IN_PLACE = {torch.ops.aten.baddbmm_: lambda added, a, b, **_: bmm_flop(a, b)}  # torch does not count it
 Scheme = Literal["single", "double"]
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds, and the FLOP of the matrix products in that time."""
+    """Median seconds, and the FLOP of the matrix products in this time."""
 
     seconds: float
     flop: float = 0.0
 
 
 def synthetic_data(seed: int = 1) -> FoldingData:
-    """Random sequences of the published sizes: what a step costs does not depend on what they say."""
+    """Random sequences of the published sizes. The cost of a step does not depend on their content."""
     random = np.random.default_rng(seed)
     sequences = random.integers(0, 20, (sum(SPLIT), LENGTH)).astype(np.uint8)
     masked = random.random(sequences.shape) < MASK_PROBABILITY
@@ -74,7 +74,7 @@ def synchronise(device: str) -> None:
 
 
 def repeat(work: Callable[[], object], device: str) -> Callable[[], float]:
-    """A repetition of `work`: calls it often enough to take SHORTEST seconds and tells the seconds of one call."""
+    """A repetition of `work`, with enough calls to take SHORTEST seconds. It returns the seconds of one call."""
     work()  # warm-up: memory, lazy initialisation
     synchronise(device)
     began = time.perf_counter()
@@ -100,7 +100,7 @@ def medians(*work: Callable[[], object], device: str) -> list[float]:
 
 
 def matrix_rate(device: str, size: int = 1024) -> float:
-    """FLOP/s of float32 matrix products of this size: what the machine can do on this device and thread count."""
+    """FLOP/s of float32 matrix products of this size: the limit of the machine on this device and thread count."""
     a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
     (seconds,) = medians(lambda: a @ b, device=device)
     return 2.0 * size**3 / seconds
@@ -128,7 +128,7 @@ def weights(task: Folding, walkers: int, device: str) -> Tensor:
 
 
 def product_block(task: Folding, walkers: int, scheme: Scheme, device: str, rho: float = RHO) -> LangevinBlock:
-    """`walkers` walkers of the product at work, which never adapt."""
+    """`walkers` walkers of the product, without adaptation."""
     config = SamplerConfig(
         scheme=scheme, rho=rho, batch=BATCH, min_extractions=10, max_extractions=10, min_adj_step=NEVER,
         max_adj_step=NEVER, adapt_until=0,
@@ -157,14 +157,14 @@ def baseline_step(task: Folding, data: FoldingData, device: str) -> Callable[[],
 
 
 def evaluation(task: Folding, walkers: int, device: str) -> float:
-    """Seconds per step of one of `walkers` walkers that evaluation takes at the default cadence."""
+    """Seconds of evaluation per step of one of `walkers` walkers, at the default cadence."""
     run, w = parse({}, "defaults").run, weights(task, walkers, device)
     draw, snapshot = medians(lambda: task.draw_observables(w), lambda: task.snapshot_observables(w), device=device)
     return (draw / run.record_every + snapshot / run.snapshot_every) / walkers
 
 
 def store(task: Folding, walkers: int, device: str) -> float:
-    """Seconds per step of one of `walkers` walkers that the store takes while they go on. The walkers are a block."""
+    """Seconds that the store adds per step of one of `walkers` walkers while they go on. The walkers are a block."""
     block, steps = product_block(task, walkers, "single", device), GPU_STEPS if device == "cuda" else 1
 
     def work() -> None:
@@ -177,13 +177,13 @@ def store(task: Folding, walkers: int, device: str) -> float:
 
 
 def handed_over(block: LangevinBlock) -> dict[str, np.ndarray]:
-    """The checkpoint of a rank with this block alone: copies, for the walkers go on."""
+    """The checkpoint of a rank with this block alone. Arrays are copied because the walkers go on."""
     return {name: values.copy() for name, values in block.checkpoint().items()}
 
 
 def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], object] | None) -> float:
-    """Median seconds that a commit takes from `work` that goes on beside it, held against as much work right after it;
-    without work, all that it takes.
+    """Median seconds by which a commit delays `work` that runs beside it, compared with the same work right after it.
+    Without work, the whole time of a commit.
 
     A chunk of draws and its snapshots at the default cadence, and a checkpoint (walkers, ...) with the `position`.
     """
@@ -209,7 +209,7 @@ def commit(checkpoint: Callable[[], dict[str, np.ndarray]], work: Callable[[], o
             rows.publish()
             took, again = time.perf_counter() - began, time.perf_counter()
             for _ in range(works):
-                work()  # type: ignore[misc]  # without work there are none
+                work()  # type: ignore[misc]  # without work the list is empty
             times.append(took - (time.perf_counter() - again))
-    # the first three make the checkpoints
+    # the first three commits make the checkpoints
     return statistics.median(times[3:])

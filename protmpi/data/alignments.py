@@ -1,13 +1,13 @@
 """A user's own sequences, brought to one length.
 
-The form is recognised by its start: FASTA (aligned, A3M, A2M), PIR, Stockholm, Clustal, PHYLIP; otherwise every line
-is a sequence, or a name and a sequence (SELEX, PSI). Lines with `#` before the first sequence are comments, in the last
-form anywhere; the secondary structure that HH-suite puts before an A3M is passed over.
+The format is recognised by its start: FASTA (aligned, A3M, A2M), PIR, Stockholm, Clustal, PHYLIP. Otherwise every line
+is a sequence, or a name and a sequence (SELEX, PSI). Lines with `#` before the first sequence are comments; in the last
+format they may be anywhere. The secondary structure that HH-suite puts before an A3M is skipped.
 
-- Lowercase letters and `.` are insertions (A3M, A2M) and are dropped, if the sequences then have one length and had
-  not before, or if both occur. Otherwise lowercase letters are residues (soft-masked FASTA) and `.` is a gap.
-- Gaps (`-`, `.`), ambiguous or rare letters (B J O U X Z) and `*` are unknown sites: the sequence carries the mask
-  token there, and the site is never among those to predict. A `*` that ends every sequence is a stop and dropped.
+- Lowercase letters and `.` are insertions (A3M, A2M) and are dropped if only then the sequences have one length, or
+  if both occur. Otherwise lowercase letters are residues (soft-masked FASTA) and `.` is a gap.
+- Gaps (`-`, `.`), ambiguous or rare letters (B J O U X Z) and `*` are unknown sites. The sequence has the mask
+  token there, and the site is never predicted. A `*` that ends every sequence is a stop and dropped.
 - Any other character is an error. So are sequences that do not end up with one length.
 """
 
@@ -34,7 +34,7 @@ FORMS = {
     r"\d+\s+\d+\s*\n": ("phylip-relaxed", "phylip", "phylip-sequential"),
     r">[A-Z][A-Z0-9];": ("pir",),
 }
-"""How a file starts -> the names of its form in Biopython, to be tried in this order."""
+"""Start of a file -> the names of its format in Biopython, tried in this order."""
 CLUSTAL = r"CLUSTAL|MUSCLE|PROBCONS|MSAPROBS|Kalign"
 ANNOTATION = re.compile(r"(ss|sa)_(dssp|pred|conf)\b")
 PIECE = re.compile(r"[A-Z*.-]+")
@@ -79,7 +79,7 @@ def read(path: Path) -> Alignment:
         strange = set(row) - set(AMINO_ACIDS + UNKNOWN + "-.")
         if strange:
             raise DataError(
-                f"{path}: {name}: {min(strange)!r} is no amino acid; allowed are {AMINO_ACIDS}, "
+                f"{path}: {name}: {min(strange)!r} is not an amino acid; allowed are {AMINO_ACIDS}, "
                 f"{UNKNOWN} (unknown), - and . (gaps)"
             )
         counts["gaps"] += row.count("-") + row.count(".")
@@ -100,19 +100,19 @@ def _text(path: Path) -> tuple[str, str]:
         raise DataError(f"{path}: must have 1 to {MAX_FILE_BYTES} bytes")
     if b"\0" in content:
         raise DataError(f"{path}: not plain text: it has bytes of zero; save it as UTF-8")
-    # the letters are ASCII, which is seen to later; names need not be
+    # the letters must be ASCII, which is checked later; names need not
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n"), sha256
 
 
 def _records(path: Path, text: str) -> list[tuple[str, str]]:
-    """Name and letters of each sequence. Raises DataError where the form is not one of those above."""
+    """Name and letters of each sequence. Raises DataError if the format is none of the above."""
     start = text.lstrip()
     for pattern, forms in FORMS.items():
         if re.match(pattern, start):
             return _parsed(path, start, forms)
     if re.match(CLUSTAL, start):
-        # below each block are the marks of conserved columns, behind a line may stand how many residues there were
+        # marks of conserved columns may follow a block, a count of residues may follow a line
         rows = [re.sub(r"\s+\d+$", "", line) for line in start.split("\n")[1:] if line[:1] != " "]
         return _lines(path, "\n".join(rows), named=True)
     if start.startswith("# STOCKHOLM"):
@@ -129,7 +129,7 @@ def _records(path: Path, text: str) -> list[tuple[str, str]]:
 
 
 def _parsed(path: Path, text: str, forms: tuple[str, ...]) -> list[tuple[str, str]]:
-    """By the first of Biopython's forms that fits."""
+    """Parse with the first format of Biopython that fits."""
     reasons = []
     for form in forms:
         try:
@@ -144,13 +144,13 @@ def _parsed(path: Path, text: str, forms: tuple[str, ...]) -> list[tuple[str, st
 
 
 def _lines(path: Path, text: str, named: bool = False) -> list[tuple[str, str]]:
-    """One sequence per line, or a name and a sequence per line, then also in blocks with blank lines between."""
+    """One sequence per line, or a name and a sequence per line, also in blocks separated by blank lines."""
     lines = [(number, line.split()) for number, line in enumerate(text.split("\n"), start=1) if line[:1] != "#"]
     filled = [(number, words) for number, words in lines if words]
     words_in_line = {len(words) for _, words in filled}
     if words_in_line <= {1} and not named:
         return [(f"line {number}", words[0]) for number, words in filled]
-    # first words of one length that are all of letters may be groups of a sequence
+    # first words of letters and of one length may be parts of a sequence
     groups = len({len(words[0]) for _, words in filled}) == 1 and all(PIECE.fullmatch(words[0]) for _, words in filled)
     if words_in_line != {2} or (groups and not named):
         raise DataError(f"{path}: line {filled[0][0]}: is neither one sequence nor a name and a sequence; give one "
@@ -164,7 +164,7 @@ def _lines(path: Path, text: str, named: bool = False) -> list[tuple[str, str]]:
 
 
 def _without_insertions(rows: list[str]) -> tuple[list[str], int]:
-    """Rows without insertions, in capitals, and how many letters were dropped."""
+    """Rows without insertions, in capitals, and the number of dropped letters."""
     columns = [row.translate(_INSERTIONS) for row in rows]
     both = any("." in row for row in rows) and any(row != row.upper() for row in rows)
     one_length_before, one_length_after = (len({len(row) for row in group}) == 1 for group in (rows, columns))

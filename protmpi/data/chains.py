@@ -17,9 +17,9 @@ from protmpi.hdf5 import hdf5_file, numbers, reading
 
 SCHEMA = "protmpi chains 1"
 MAX_CHAINS = 10_000_000
-MAX_SITES = 100_000_000  # of all chains; the arrays of more would not be read back
+MAX_SITES = 100_000_000  # most sites of all chains; larger arrays could not be read back
 FARTHEST = 10_000.0
-"""Largest coordinate (Å) from the centre of a chain: more than any chain is long when stretched out."""
+"""Largest coordinate (Å) from the centre of a chain: longer than any stretched chain."""
 
 ARRAYS = {"lengths": "int32", "cluster": "int32", "split": "uint8", "tokens": "uint8", "coordinates": "float32",
           "missing": "uint8", "names": "uint8"}  # fmt: skip
@@ -30,9 +30,9 @@ PER_CHAIN, PER_SITE = ("cluster", "split"), ("tokens", "coordinates", "missing")
 class ChainData:
     """N protein chains, their S sites side by side.
 
-    names: of each chain, FILE_CHAIN. lengths: (N,) sites. cluster: (N,) chains that belong together in one split.
-    split: (N,) 0 train, 1 validation, 2 test. tokens: (S,) residues 0..19, 20 where unknown. coordinates: (S, 3) of Cα
-    in Å around the mean of the chain, 0 where missing. missing: (S,) bool. attributes: where they come from.
+    names: name of each chain, FILE_CHAIN. lengths: (N,) sites. cluster: (N,) chains of a cluster are in one split.
+    split: (N,) 0 train, 1 validation, 2 test. tokens: (S,) residues 0..19, 20 if unknown. coordinates: (S, 3) of Cα
+    in Å around the mean of the chain, 0 if missing. missing: (S,) bool. attributes: their origin.
     """
 
     names: tuple[str, ...]
@@ -57,7 +57,7 @@ class ChainData:
         return slice(int(self.first[chain]), int(self.first[chain] + self.lengths[chain]))
 
     def data_hash(self) -> str:
-        """sha256 of everything that a network sees; neither names nor clusters, which only decide the split."""
+        """sha256 of everything that a network sees, without names and clusters, which only determine the split."""
         digest = hashlib.sha256()
         for name in ("lengths", "split", *PER_SITE):
             array = np.ascontiguousarray(getattr(self, name), dtype=ARRAYS[name])
@@ -67,7 +67,7 @@ class ChainData:
 
 
 def save(path: Path, data: ChainData) -> None:
-    """Write the file: it is there whole or not at all. Raises DataError where it cannot be written."""
+    """Write the file, whole or not at all. Raises DataError if it cannot be written."""
     check(data, str(path))
     names = np.frombuffer("\n".join(data.names).encode(), dtype=np.uint8)
     with hdf5_file(path) as file:
@@ -105,7 +105,7 @@ def load(path: Path) -> ChainData:
 
 
 def check(data: ChainData, source: str) -> None:
-    """Raise DataError where the contents contradict each other."""
+    """Raise DataError if the contents contradict each other."""
     chains = len(data)
     if not 1 <= chains <= MAX_CHAINS:
         raise DataError(f"{source}: {chains} chains; 1 to {MAX_CHAINS} are allowed")

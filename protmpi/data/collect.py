@@ -1,7 +1,7 @@
 """From a folder of PDB and mmCIF files to a data set of protein chains, split by clusters.
 
 All protein chains of the first model of every file count, under the name FILE_CHAIN (`1nti_A`). Links that lead out of
-the folder are refused. Chains that a network cannot take (too long, nothing known, no Cα) are left out and counted.
+the folder are refused. Chains that a network cannot take (too long, no known residue, no Cα) are omitted and counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = re.compile(r"[\w.+:-]{1,64}", re.ASCII)
 SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 
 Clusters = dict[str, tuple[str, int | None]]
-"""Name of a chain -> its cluster and, where the user chose it, its split."""
+"""Name of a chain -> its cluster and, if the user chose it, its split."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Trace:
 
 
 def files(folder: Path) -> list[Path]:
-    """Structure files in a folder and the folders in it, sorted; hidden ones do not count.
+    """Structure files in a folder and its subfolders, sorted, without hidden files.
 
-    Raises DataError where one lies elsewhere.
+    Raises DataError if a file lies outside the folder.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one with PDB or mmCIF files ({', '.join(SUFFIXES)}, also .gz)")
-    # hidden ones are no structures: macOS puts what it knows of x.pdb into ._x.pdb
+    # hidden files are not structures: macOS keeps metadata of x.pdb in ._x.pdb
     found = sorted(p for p in folder.rglob("*") if GZIPPED.sub("", p.name).lower().endswith(SUFFIXES)
                    and not any(part.startswith(".") for part in p.relative_to(folder).parts))  # fmt: skip
     if not 1 <= len(found) <= MAX_FILES:
@@ -62,7 +62,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def traces(path: Path) -> Iterator[Trace]:
-    """The protein chains of a file. Raises DataError, one line, where it has none or cannot be read."""
+    """The protein chains of a file. Raises DataError, one line, if it has none or cannot be read."""
     _, content = polymer.read(str(path))
     structure = polymer.parse(str(path), content)
     stem = GZIPPED.sub("", path.name).rsplit(".", 1)[0]
@@ -78,7 +78,7 @@ def _trace(name: str, chain: polymer.Chain, path: Path) -> Trace:
     coordinates, missing = chain.trace()
     if not missing.all():
         coordinates[~missing] -= coordinates[~missing].mean(0)
-    if not np.abs(coordinates).max(initial=0.0) <= FARTHEST:  # NaN too
+    if not np.abs(coordinates).max(initial=0.0) <= FARTHEST:  # also true for NaN
         raise DataError(f"{path}: chain {name}: a coordinate is not finite, or more than {FARTHEST:g} Å off the others")
     return Trace(name, tokens, coordinates.astype(np.float32), missing)
 
@@ -108,9 +108,9 @@ def collect(
     folder: Path, clusters: Path | None, max_length: int, shares: tuple[float, float], seed: int,
     progress: Callable[[list[Path]], Iterable[Path]] = iter,
 ) -> ChainData:  # fmt: skip
-    """All chains of a folder. Chains of equal sequence are a cluster where no table tells the clusters.
+    """All chains of a folder. Chains of equal sequence form a cluster, unless a table gives the clusters.
 
-    Clusters whose split nobody chose are dealt at random until validation and test have their `shares` of the chains.
+    Clusters without a given split are dealt at random until validation and test set have the fractions `shares`.
     """
     known = read_clusters(clusters) if clusters else None
     kept: dict[str, Trace] = {}
@@ -155,7 +155,7 @@ def _split(
         return labels, np.array(chosen, dtype=np.uint8)
     names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(sizes[order]) - sizes[order]  # chains dealt before each cluster
+    before = np.cumsum(sizes[order]) - sizes[order]  # number of chains dealt before each cluster
     ends = np.cumsum(shares) * len(chains)
     of_cluster = np.empty(len(names), dtype=np.uint8)
     of_cluster[order] = np.select([before < ends[0], before < ends[1]], [VAL, TEST], TRAIN)

@@ -67,12 +67,12 @@ def structures(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="PDB and mmCIF files (also .gz), in folders or not")],
     out: Annotated[Path, typer.Option(help="data file (HDF5), the key data.file")],
     clusters: Annotated[
-        Path | None, typer.Option(help="table with columns chain (FILE_CHAIN), cluster, split: one of these may lack")
+        Path | None, typer.Option(help="table with columns chain (FILE_CHAIN), cluster, split (or only one of these)")
     ] = None,
     max_length: Annotated[int, typer.Option(min=2, max=MAX_LENGTH, help="longer chains are left out")] = 512,
-    val: Annotated[float, typer.Option(min=0, max=1, help="share of the chains for validation")] = 0.1,
-    test: Annotated[float, typer.Option(min=0, max=1, help="share for the test set; the rest trains")] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, help="deals clusters to the splits where the table does not")] = 1,
+    val: Annotated[float, typer.Option(min=0, max=1, help="fraction of the chains for validation")] = 0.1,
+    test: Annotated[float, typer.Option(min=0, max=1, help="fraction for the test set; the rest is trained on")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="seed of a split that no table gives")] = 1,
 ) -> None:
     """Sequences and Cα coordinates of all protein chains of a folder, split by clusters."""
     from rich.progress import track
@@ -82,7 +82,7 @@ def structures(
     if out.exists():
         raise DataError(f"{out}: exists; choose another --out or delete it")
     if val + test >= 1:
-        raise DataError(f"--val + --test = {val + test:g} leaves nothing to train on; below 1 is allowed")
+        raise DataError(f"--val + --test = {val + test:g} leaves no training chains; the sum must be below 1")
 
     def progress(files: list[Path]) -> Iterable[Path]:
         bar = Console(stderr=True)
@@ -119,13 +119,13 @@ def make_data(
     if config is None and sequences is None:
         raise DataError("CONFIG is missing; give a TOML file, or your own sequences with --sequences FILE")
     changes = [*(overrides or []), *([f"data.structure={json.dumps(structure)}"] if structure is not None else [])]
-    # an empty file stands for the defaults
+    # an empty file gives the defaults
     chosen = configuration.load(config or Path(os.devnull), changes).data
     if not isinstance(chosen, FoldingConfig):
         raise DataError(f'{config}: data.task = "{chosen.task}" draws its data from data.seed, no file is needed')
     named = "structure" in chosen.model_fields_set
     own = alignments.read(sequences) if sequences is not None else None
-    # the default structure says nothing about a user's own sequences
+    # the default structure does not belong to a user's own sequences
     native = make.native_structure(chosen) if own is None or named else None
     path = out or chosen.file
     if path.exists():

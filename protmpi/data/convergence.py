@@ -1,7 +1,7 @@
-"""Has the tempering converged? Two independent runs are compared with each other and with plain Metropolis.
+"""Convergence of the tempering: two independent runs are compared with each other and with plain Metropolis.
 
-Sequences of one walker are correlated, walkers are not. So the two runs are compared by exchanging whole walkers
-between them at random: where both sample the same law, the observed difference is an ordinary one among the exchanged.
+Sequences of one walker are correlated, walkers are independent. So whole walkers are exchanged between the two runs at
+random. If both runs sample the same law, the observed difference is typical of the differences after exchange.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SMALLEST_P, LARGEST_Z, FEWEST_ROUND_TRIPS, SMALLEST_VISITS = 0.002, 3.5, 0.5, 0.
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table: what was measured, how significant a deviation is, and the verdict."""
+    """One line of the table: the measured quantity, the significance of its deviation, and the verdict."""
 
     name: str
     measured: str
@@ -35,7 +35,7 @@ class Check:
 def measure(
     problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence, pool: ThreadPoolExecutor
 ) -> dict[str, np.ndarray]:
-    """What is stored beside the sequences of two runs; names as in the data file's `convergence` group.
+    """Quantities stored beside the sequences of two runs. Names are those of the group `convergence` of the data file.
 
     Shapes: K rungs (padded with nan to the longer ladder), N sequences, 2 runs. Energies in units of the std of J.
     """
@@ -59,7 +59,7 @@ def measure(
 
 
 def checks(measured: dict[str, np.ndarray]) -> list[Check]:
-    """The table of verdicts, from what `measure` returned."""
+    """The table of verdicts, from the result of `measure`."""
 
     def both(name: str, form: str) -> str:
         return ", ".join(format(value, form) for value in measured[name])
@@ -122,7 +122,7 @@ def _two_runs(runs: list[TemperingRun], energy: list[np.ndarray], random: np.ran
     """Observed differences of the two runs, their z and p among random exchanges of walkers."""
     length = runs[0].sequences.shape[1]
     edges = np.quantile(np.concatenate(energy), np.linspace(0, 1, ENERGY_BINS + 1)[1:-1])
-    letters, bins = [], []  # per walker: sequences with each letter at each site, and in each energy bin
+    letters, bins = [], []  # for each walker: number of sequences with each letter at each site, and in each energy bin
     for run, values in zip(runs, energy, strict=True):
         owners, walkers = run.walkers, run.tally.visits.shape[0]
         cells = np.arange(length) * 20 + run.sequences
@@ -150,7 +150,7 @@ def _two_runs(runs: list[TemperingRun], energy: list[np.ndarray], random: np.ran
 
 
 def _frequencies(groups: np.ndarray, letters: np.ndarray, bins: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """Of groups of walkers (R, W): letter frequencies (R, L * 20), energy histograms (R, bins), pair identity (R,)."""
+    """Letter frequencies (R, L * 20), energy histograms (R, bins), pair identity (R,) of groups of walkers (R, W)."""
     n = np.maximum(groups @ bins.sum(axis=1), 2)[:, None]
     frequencies = groups @ letters / n
     chance = (frequencies**2).sum(axis=1) / length
@@ -160,7 +160,7 @@ def _frequencies(groups: np.ndarray, letters: np.ndarray, bins: np.ndarray, leng
 def _metropolis(
     problem: FoldingEnergy, runs: list[TemperingRun], seed: np.random.SeedSequence, pool: ThreadPoolExecutor
 ) -> dict[str, np.ndarray]:
-    """Mean energy of the first run's hottest rung, where Metropolis forgets, against plain Metropolis from random."""
+    """Mean energy of the hottest rung of the first run, compared with plain Metropolis from random sequences."""
     ladder, tally = runs[0].ladder, runs[0].tally
     hottest = ladder.single(0)
     crowd = Walkers(problem, METROPOLIS_WALKERS, seed, pool)
@@ -183,14 +183,14 @@ def _mean_and_error(sums: np.ndarray, visits: np.ndarray) -> tuple[float, float]
 
 
 def _pair_identity(sequences: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Share of equal sites in random pairs of different sequences."""
+    """Fraction of equal sites in random pairs of different sequences."""
     first = random.integers(len(sequences), size=PAIRS)
     second = (first + random.integers(1, len(sequences), size=PAIRS)) % len(sequences)
     return (sequences[first] == sequences[second]).mean(axis=1)
 
 
 def _along_walkers(values: np.ndarray, run: TemperingRun) -> tuple[np.ndarray, np.ndarray]:
-    """Energy autocorrelation and pair identity of one walker's sequences (LAGS + 1,), lag in sequences, nan if none."""
+    """Energy autocorrelation and pair identity of the sequences of one walker (LAGS + 1,) by lag; nan if unknown."""
     centred, walkers, sequences = values - values.mean(), run.walkers, run.sequences
     correlation, identity = np.full(LAGS + 1, np.nan), np.full(LAGS + 1, np.nan)
     for lag in range(min(LAGS + 1, len(values))):

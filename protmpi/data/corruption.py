@@ -1,4 +1,4 @@
-"""Which sites of a chain a network has to guess, and what it sees there (Devlin et al. 2019: 80 / 10 / 10)."""
+"""Sites of a chain that a network guesses, and the tokens that it sees there (Devlin et al. 2019: 80 / 10 / 10)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import numpy as np
 from protmpi.data.alphabet import AMINO_ACIDS, MASK
 
 MASKED, REPLACED = 0.8, 0.1
-"""Shares of the chosen sites that show the mask and a random amino acid; the others show what is there."""
+"""Fractions of chosen sites that show the mask and a random amino acid. The others show the true residue."""
 
 
 def corrupt(tokens: np.ndarray, chain: np.ndarray, probability: float, random: np.random.Generator
             ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Chosen sites (S,) bool of chains side by side, and the tokens (S,) that the network sees.
 
-    tokens (S,): true residues, 20 where unknown: never chosen. chain (S,): the chain of each site, increasing. Every
-    known site is chosen with `probability`; in a chain left without one, a known site drawn at random is.
+    tokens (S,): true residues, 20 if unknown (never chosen). chain (S,): the chain of each site, increasing. Every
+    known site is chosen with `probability`. In a chain without a chosen site, one known site is chosen at random.
     """
     known = tokens < MASK
     chosen = (random.random(len(tokens)) < probability) & known
     draw = np.where(known, random.random(len(tokens)), 2.0)
     first = np.nonzero(np.diff(chain, prepend=-1))[0]
-    lowest = np.lexsort((draw, chain))[first]  # of each chain the known site with the smallest draw
+    lowest = np.lexsort((draw, chain))[first]  # for each chain the known site with the smallest draw
     without = ~np.logical_or.reduceat(chosen, first)
     chosen[lowest[without]] = True
     kind = random.random(len(tokens))

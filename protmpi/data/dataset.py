@@ -1,4 +1,4 @@
-"""The data file: one HDF5 file that holds everything the networks learn from, and how it was made."""
+"""The data file: one HDF5 file with all that the networks learn from, and its origin."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from protmpi.hdf5 import hdf5_file
 
 SCHEMA = "protmpi folding data 1"
 MAX_SEQUENCES = 10_000_000
-MAX_BYTES = 16 << 30  # all arrays together
+MAX_BYTES = 16 << 30  # limit of all arrays together
 MAX_CONVERGENCE_ARRAYS = 256
 MAX_TEXT = 1 << 20
 
-# dtype and axes of every array; those of OPTIONAL are absent for sequences that were not drawn here
+# dtype and axes of every array; arrays in OPTIONAL are absent for a user's own sequences
 ARRAYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "sequences": ("uint8", ("N", "L")),
     "masked": ("bool", ("N", "L")),
@@ -37,7 +37,7 @@ OPTIONAL = {"energies", "couplings", "contact_map"}
 class FoldingData:
     """Sequences of one structure, masked and split.
 
-    sequences: (N, L) uint8, true residues 0..19, and 20 where a site is unknown (a gap in a user's alignment).
+    sequences: (N, L) uint8, true residues 0..19, and 20 if a site is unknown (a gap in a user's alignment).
     masked: (N, L) bool, the sites to predict, all of them known, at least one in each sequence.
     split: (N,) uint8, 0 train, 1 validation, 2 test.
     energies: (N,), couplings: (20, 20), in units of the std of J; None for a user's own sequences.
@@ -57,7 +57,7 @@ class FoldingData:
     convergence: dict[str, np.ndarray] = field(default_factory=dict)
 
     def data_hash(self) -> str:
-        """sha256 of sequences, masks, split and contact map: equal for equal data, whatever the file's bytes."""
+        """sha256 of sequences, masks, split and contact map: equal for equal data in any file."""
         digest = hashlib.sha256()
         for name in ("sequences", "masked", "split", "contact_map"):
             array = getattr(self, name)
@@ -68,7 +68,7 @@ class FoldingData:
 
 
 def save(path: Path, data: FoldingData) -> None:
-    """Write the file: it is there whole or not at all. Raises DataError where it cannot be written."""
+    """Write the file, whole or not at all. Raises DataError if it cannot be written."""
     check(data, str(path))
     with hdf5_file(path) as file:
         file.attrs["schema"] = SCHEMA
@@ -88,7 +88,7 @@ def save(path: Path, data: FoldingData) -> None:
 def load(path: Path) -> FoldingData:
     """Read and check a data file. Raises DataError: one line naming the file, the array and what is allowed.
 
-    Shapes and types are checked on the file's metadata before anything is allocated; nothing is unpickled.
+    Shapes and types are checked in the metadata before anything is allocated. Nothing is unpickled.
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: no such data file; write it with `protmpi data make`")
@@ -143,7 +143,7 @@ def _read(file: h5py.File, source: str) -> FoldingData:
 
 
 def _dataset(group: h5py.Group, name: str, source: str) -> h5py.Dataset | None:
-    """A plain array stored in this very file: no soft or external link, no external storage."""
+    """A plain array stored in this file, without soft or external links and external storage."""
     link = group.get(name, getlink=True)
     if link is None:
         return None
@@ -180,7 +180,7 @@ def _text(file: h5py.File, name: str, source: str) -> str:
 
 
 def check(data: FoldingData, source: str) -> None:
-    """Raise DataError where the contents contradict each other."""
+    """Raise DataError if the contents contradict each other."""
     length = data.sequences.shape[1]
     rules = {
         f"sequences: tokens must be 0 to {MASK}": data.sequences.max(initial=0) <= MASK,

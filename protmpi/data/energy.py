@@ -34,8 +34,8 @@ def energies(sequences: np.ndarray, couplings: np.ndarray, contact_map: np.ndarr
 class FoldingEnergy:
     """A folding problem: couplings J (A, A), contact map C (L, L), the native sequence (L,) and the kind of moves.
 
-    With moves = "swap" every sequence keeps the native composition; with "mutate" any of the A letters may stand
-    anywhere.
+    With moves = "swap" every sequence keeps the native composition. With "mutate" any of the A letters may be at any
+    site.
     """
 
     couplings: np.ndarray
@@ -70,12 +70,12 @@ class FoldingEnergy:
 
     @property
     def freezing_temperature(self) -> float:
-        """Where a random-energy model of the same variance and entropy freezes, sqrt(variance / (2 entropy))."""
+        """Freezing temperature sqrt(variance / (2 entropy)) of a random-energy model of this variance and entropy."""
         variance = self.contact_map.sum() / 2 * self.couplings.var()
         return math.sqrt(variance / (2 * self.entropy))
 
     def random_sequences(self, count: int, random: np.random.Generator) -> np.ndarray:
-        """Sequences (count, L) uint8 of infinite temperature."""
+        """Sequences (count, L) uint8 at infinite temperature."""
         if self.moves == "mutate":
             return random.integers(len(self.couplings), size=(count, self.length), dtype=np.uint8)
         return random.permuted(np.tile(self.native.astype(np.uint8), (count, 1)), axis=1)

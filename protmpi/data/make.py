@@ -18,7 +18,7 @@ from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
 
 RUNS = 2
-# a stream for each purpose: other masks or another split leave the sequences as they are
+# a stream for each purpose, so that sequences do not depend on masks or split
 COUPLINGS, SEQUENCES, MASKS, SPLIT, CHECKS = range(5)
 
 
@@ -58,7 +58,7 @@ def _whole_structure(config: FoldingConfig) -> structure.Structure:
 def parameters(
     config: FoldingConfig, native: structure.Structure | None, own: alignments.Alignment | None
 ) -> dict[str, Any]:
-    """Everything that decides the content of the data set; equal parameters mean equal data."""
+    """Parameters that determine the content of the data set. Equal parameters mean equal data."""
     names = ["train", "val", "mask_probability", "seed"]
     if own is None:
         names += ["sequences", "temperature", "moves", "couplings"]
@@ -74,7 +74,7 @@ def parameters(
 def drawn(
     config: FoldingConfig, native: structure.Structure, report: Callable[[int, str, float], None]
 ) -> dataset.FoldingData:
-    """Sequences drawn by simulated tempering, in two independent runs. report(run, stage, share of it done)."""
+    """Sequences drawn by simulated tempering in two independent runs. report(run, stage, fraction of it done)."""
     if config.moves == "swap" and "X" in native.sequence:
         raise DataError(
             f"data.structure: {config.structure}: residue {native.sequence.index('X') + 1} has no parent "
@@ -84,7 +84,7 @@ def drawn(
     problem = FoldingEnergy(couplings, native.contact_map(), encode(native.sequence), config.moves)
     if not native.contacts or problem.entropy <= 0:
         reason = "all residues are alike" if native.contacts else "no contacts"
-        raise DataError(f"data.structure: {config.structure}: {reason}, so that there is nothing to draw")
+        raise DataError(f"data.structure: {config.structure}: {reason}, so there is nothing to draw")
     if config.sequences < 2 * RUNS:
         raise DataError(f"data.sequences: {config.sequences} is too few; at least {2 * RUNS} are needed to check them")
     share = config.sequences // RUNS

@@ -1,4 +1,4 @@
-"""Which sites are hidden, and which sequences train, validate and test (docs/method/data.md section 3)."""
+"""Masked sites, and the split into training, validation and test set (docs/method/data.md section 3)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from protmpi.errors import DataError
 
 TRAIN, VAL, TEST = 0, 1, 2
-FEWEST_MASKED = 0.01  # expected masked sites of a sequence; with fewer, drawing again would take for ever
+FEWEST_MASKED = 0.01  # least expected number of masked sites of a sequence; with fewer, redrawing takes too long
 
 
 def draw_masks(known: np.ndarray, probability: float, random: np.random.Generator) -> np.ndarray:
-    """Masked sites (N, L) bool: every known site with `probability`; a sequence left without one is drawn again.
+    """Masked sites (N, L) bool: every known site with `probability`. A sequence without a masked site is drawn again.
 
-    known: (N, L) bool, sites whose amino acid is known; no other is ever masked. Raises DataError where a sequence has
+    known: (N, L) bool, sites whose amino acid is known; only these are masked. Raises DataError if a sequence has
     no known site.
     """
     empty = np.nonzero(~known.any(axis=1))[0]
     if len(empty):
-        raise DataError(f"sequence {empty[0] + 1} has no known amino acid, so that no site can be masked; remove it")
+        raise DataError(f"sequence {empty[0] + 1} has no known amino acid, so no site can be masked; remove it")
     fewest = int(known.sum(axis=1).min())
     if probability * fewest < FEWEST_MASKED:
         raise DataError(
@@ -34,7 +34,7 @@ def draw_masks(known: np.ndarray, probability: float, random: np.random.Generato
 def draw_split(sequences: int, train: int, val: int, random: np.random.Generator) -> np.ndarray:
     """Split (N,) uint8 at random: 0 train, 1 validation, 2 test.
 
-    Raises DataError where the counts leave no test sequence.
+    Raises DataError if the counts leave no test sequence.
     """
     if train + val >= sequences:
         raise DataError(

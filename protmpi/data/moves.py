@@ -1,10 +1,10 @@
 """One walker's Monte Carlo in sequence and temperature, compiled.
 
-A sweep tries L moves on the sequence, Metropolis at the walker's temperature, and after every few of them one move to a
-neighbouring temperature. Joint law: p(s, k) ∝ exp(-E(s)/T_k + g_k).
+A sweep tries L Metropolis moves of the sequence at the temperature of the walker. After every few of them it tries one
+move to a neighbouring temperature. Joint law: p(s, k) ∝ exp(-E(s)/T_k + g_k).
 
-Every walker has a random stream of its own (xoshiro256++, Blackman and Vigna 2019), so that its path depends neither on
-the other walkers nor on the thread that advances it.
+Every walker has its own random stream (xoshiro256++, Blackman and Vigna 2019), so its path depends neither on the other
+walkers nor on the thread that advances it.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def _uniform(state):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def _accept(state, x):  # type: ignore[no-untyped-def]
-    """True with probability min(1, exp(-x)). The cubic is below exp(x): most refusals need no exponential."""
+    """True with probability min(1, exp(-x)). The cubic is below exp(x), so most rejections need no exponential."""
     u = _uniform(state)
     return x <= 0.0 or (u * (1.0 + x * (1.0 + x * (0.5 + x / 6.0))) < 1.0 and u < np.exp(-x))
 
 
 @njit
 def _add(row, change):  # type: ignore[no-untyped-def]
-    for letter in range(len(row)):  # a function of its own, because only then does numba vectorise the loop
+    for letter in range(len(row)):  # a separate function, because numba then vectorises the loop
         row[letter] += change[letter]
 
 
 @njit
 def _changes(couplings):  # type: ignore[no-untyped-def]
-    """What a neighbour's field gains when residue a becomes b: [a, b, letter]."""
+    """Change of the field of a neighbour when residue a becomes b: [a, b, letter]."""
     letters = len(couplings)
     change = np.empty((letters, letters, letters))
     for a in range(letters):
@@ -98,7 +98,7 @@ def advance(  # type: ignore[no-untyped-def]
     residues of two sites, else replace the residue of one; inverse_temperatures and weights g (K,), from the hottest to
     the coldest; counted per walker and rung after every sweep: visits (W, K), energy_sums (W, K), and round_trips (W,).
 
-    With the field of every residue at every site at hand, a move is priced by four look-ups; accepted moves update it.
+    The field of every residue at every site is stored, so a move costs four look-ups. Accepted moves update the field.
     """
     length, letters, coldest = sequences.shape[1], len(couplings), len(weights) - 1
     sites, half = np.uint64(length), np.uint64(32)
@@ -119,7 +119,7 @@ def advance(  # type: ignore[no-untyped-def]
                     j = ((draw & low) * sites) >> half
                     b = sequence[j]
                     increase = field[i, b] - field[i, a] + field[j, a] - field[j, b]
-                    if touching[i, j]:  # their own bond, counted by both fields, does not change
+                    if touching[i, j]:  # the contact between the two sites is in both fields and does not change
                         increase -= couplings[a, a] + couplings[b, b] - 2.0 * couplings[a, b]
                 else:
                     j = i

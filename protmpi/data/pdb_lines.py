@@ -1,4 +1,4 @@
-"""The lines of a PDB file, checked before gemmi reads them: it takes a number that it cannot read for zero."""
+"""Check the lines of a PDB file before gemmi reads them, because gemmi reads an unreadable number as zero."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from protmpi.data.residues import PARENTS, STANDARD
 from protmpi.errors import DataError
 
 NOWHERE = f"{9999.999:8.3f}" * 3
-"""The coordinates of an atom without a place."""
+"""Coordinates that stand for an atom without coordinates."""
 
 BLANK = re.compile(r"[\s*?]*|.*nan.*", re.IGNORECASE)
 NUMBER = re.compile(r" *-?\d+|[A-Za-z][0-9A-Za-z]{3}")  # decimal, or hybrid-36
 
 
 def checked(name: str, text: str) -> str:
-    """The file with atoms without a place at `NOWHERE` and names of four letters as the PDB has them.
+    """The file with atoms without coordinates at `NOWHERE`, and four-letter names in the form of the PDB.
 
-    Raises DataError, one line, where columns are shifted: `name` is that of the file.
+    Raises DataError, one line, if columns are shifted. `name` is the name of the file.
     """
     lines = text.split("\n")
     atoms = [number for number, line in enumerate(lines) if line[:6].upper() in ("ATOM  ", "HETATM")]
@@ -28,11 +28,11 @@ def checked(name: str, text: str) -> str:
         if "\t" in line:
             raise DataError(f"{where}: has a tab; PDB files have columns of spaces")
         if not NUMBER.fullmatch(line[22:26]):
-            raise DataError(f"{where}: {line[22:26]!r} in columns 23 to 26 is no residue number")
+            raise DataError(f"{where}: {line[22:26]!r} in columns 23 to 26 is not a residue number")
         if line[17:21] in four_letters:
             line = f"{line[:17]}{PARENTS[line[17:21].upper()]} {line[21:]}"
         line = line[:30] + _place(where, line[30:54]) + line[54:]
-        # until 1996 columns 73 to 80 had the entry and the number of the line
+        # until 1996 columns 73 to 80 held the entry and the line number
         lines[number] = line[:72] if line[76:80].strip().isdigit() else line
     return "\n".join(lines)
 
@@ -66,7 +66,7 @@ def goes_on_after_ter(text: str) -> bool:
 
 
 def _names_of_four_letters(lines: list[str]) -> set[str]:
-    """Names in columns 18 to 21 that a force field gives; elsewhere column 21 is the first letter of a chain."""
+    """Names of a force field in columns 18 to 21. Elsewhere column 21 is the first letter of a chain."""
     names = {line[17:21] for line in lines if line[20:21] != " "}
     chains = {name[3:] for name in names if name[:3].upper() in STANDARD and name.upper() not in PARENTS}
     return {name for name in names if name.upper() in PARENTS and name[3:] not in chains}

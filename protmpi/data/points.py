@@ -1,4 +1,4 @@
-"""Structures of a few points in a box, and how near any two points of a structure are.
+"""Structures of a few points in a box, and the proximity of the points of a structure.
 
 Source: docs/method/data.md section 5.
 """
@@ -11,14 +11,14 @@ from scipy.stats import special_ortho_group
 from protmpi.data.sections import PointsConfig
 
 SIDE = 200.0
-"""Side of the box, and the distance at which two points are near by 1/e."""
+"""Side of the box, and the distance at which the proximity is 1/e."""
 SPLITS = ("train", "val", "test")
 
 
 def draw(config: PointsConfig) -> dict[str, np.ndarray]:
-    """Structures (N, n, D), float64, of every split: uniform in the box, then centred; training structures turned.
+    """Structures (N, n, D), float64, of every split: uniform in the box, centred; training structures are rotated.
 
-    A split has a stream of its own and the rotations another, so that none depends on the size of the others.
+    Every split and the rotations have separate streams, so no split depends on the size of the others.
     """
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(1 + len(SPLITS))]
     drawn = {}
@@ -31,7 +31,7 @@ def draw(config: PointsConfig) -> dict[str, np.ndarray]:
 
 
 def turned(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Structures x (N, n, D), each turned about the origin by a rotation of its own, uniform in SO(D)."""
+    """Structures x (N, n, D), each rotated about the origin by a random rotation, uniform in SO(D)."""
     rotations = special_ortho_group.rvs(x.shape[-1], size=len(x), random_state=random).reshape(
         len(x), *x.shape[-1:] * 2
     )

@@ -1,18 +1,18 @@
-"""Protein chains of PDB and mmCIF files: which residues they have, in which order, and where these are.
+"""Protein chains of PDB and mmCIF files: their residues in order, and the coordinates of these.
 
 Positions run along the polymer as deposited (SEQRES, or entity_poly_seq in mmCIF): a residue without coordinates keeps
 its place. Without such a record the residues found in the chain are numbered one after the other, whatever their author
 numbers and insertion codes. Modified residues (MSE, ...) count as their parent amino acid.
 
-Alternate locations: each residue keeps the most occupied name and of that the most occupied location (mean over its
-atoms, the first in the file when tied), together with the atoms that have no alternate.
+Alternate locations: each residue keeps its most occupied name and the most occupied location of this name (mean over
+its atoms, the first in the file when tied), together with the atoms that have no alternate.
 
-A molecule ends where the file says so: at another chain or, where it has no SEQRES, another segment (segid) or TER.
-Further ones of chain A are A-2, A-3 ...; a chain without a letter has the name of its segment. Residue numbers that
-come twice in one molecule are refused, and so are amino acids behind a ligand, which would be no part of the chain.
+A molecule ends at another chain or, in a file without SEQRES, at another segment (segid) or TER. Further molecules of
+chain A are A-2, A-3 ... A chain without a letter has the name of its segment. Residue numbers that come twice in one
+molecule are refused. Amino acids after a ligand are refused too, because they would not be part of the chain.
 
-Atoms without a place are left out: coordinates that are no numbers (stars, blanks, `?`), the same number three times
-beyond 999 (9999.000), or a point where several atoms of the chain lie, as at 0 0 0.
+Atoms without coordinates are left out: coordinates that are not numbers (stars, blanks, `?`), the same number three
+times beyond 999 (9999.000), or a point where several atoms of the chain lie, for example 0 0 0.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_TEXT_BYTES = 1 << 30
 NO_ALTERNATE = "\0"
 PEPTIDES = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 BOND = 3.0
-"""Å: farther than any atom from the next of its residue."""
+"""Å: larger than the distance of any atom from the next one of its residue."""
 
 
 def fetch(pdb_id: str) -> bytes:
@@ -67,14 +67,14 @@ def read(source: str) -> tuple[str, bytes]:
 
 
 def parse(name: str, content: bytes) -> gemmi.Structure:
-    """The structure in the content of a file. Raises DataError where it is none, truncated or too large."""
+    """The structure in the content of a file. Raises DataError if it is not a structure, truncated or too large."""
     try:
         if content.startswith(b"\x1f\x8b"):
             unzip = zlib.decompressobj(wbits=31)
             content = unzip.decompress(content, MAX_TEXT_BYTES)
             if not unzip.eof:
                 raise DataError(f"{name}: truncated, or larger than {MAX_TEXT_BYTES >> 20} MiB when uncompressed")
-        # no reader knows a byte order mark or lines that end with CR alone
+        # readers do not accept a byte order mark, or lines that end with CR alone
         content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         structure = gemmi.read_structure_string(content)
         if structure.input_format == gemmi.CoorFormat.Pdb:
@@ -97,7 +97,7 @@ def _has_sequences(structure: gemmi.Structure) -> bool:
 
 
 def _separate(structure: gemmi.Structure) -> None:
-    """Make every segment (PDB without SEQRES) and every asymmetric unit (mmCIF) of a chain a chain."""
+    """Split a chain into its segments (PDB without SEQRES) or its asymmetric units (mmCIF)."""
     whole = _has_sequences(structure)
     for model in structure:
         chains = [chain.clone() for chain in model]
@@ -119,13 +119,13 @@ class Placed:
     """A residue with coordinates."""
 
     position: int
-    """Along the chain, from 0."""
+    """Position along the chain, from 0."""
 
     label: str
     """Author number and insertion code."""
 
     atoms: list[gemmi.Atom]
-    """The heavy ones of one alternate location that have a place, at least one."""
+    """Heavy atoms of one alternate location with coordinates, at least one."""
 
 
 @dataclass(frozen=True)
@@ -136,30 +136,30 @@ class Chain:
     """One-letter codes, `X` for a residue without a parent amino acid."""
 
     numbering: str
-    """What positions follow."""
+    """The record or numbering that gives the positions."""
 
     residues: list[Placed]
 
     placeless: int
-    """Heavy atoms without a place."""
+    """Number of heavy atoms without coordinates."""
 
     unknown: tuple[str, ...]
     """Names of the residues without a parent amino acid, each once."""
 
     def trace(self) -> tuple[np.ndarray, np.ndarray]:
-        """Cα atoms (L, 3) in Å, 0 where there is none, and where that is (L,) bool."""
+        """Cα atoms (L, 3) in Å, 0 where there is none; and a mask (L,) of the residues without one."""
         coordinates = np.zeros((len(self.sequence), 3))
         missing = np.ones(len(self.sequence), dtype=bool)
         for residue in self.residues:
             for atom in residue.atoms:
-                if atom.name == "CA":  # of a residue, so no calcium; some files leave the element out
+                if atom.name == "CA":  # CA of a residue is not calcium; some files leave the element out
                     coordinates[residue.position] = atom.pos.tolist()
                     missing[residue.position] = False
         return coordinates, missing
 
 
 def proteins(name: str, structure: gemmi.Structure, model: int = 1) -> dict[str, gemmi.ResidueSpan]:
-    """The protein chains of a model by name, at least one. `name` is that of the file, for errors."""
+    """The protein chains of a model by name, at least one. `name` is the name of the file, for errors."""
     if not 1 <= model <= len(structure):
         raise DataError(f"{name}: model {model}: the file has models 1 to {len(structure)}")
     found: dict[str, gemmi.ResidueSpan] = {}
@@ -182,7 +182,7 @@ def proteins(name: str, structure: gemmi.Structure, model: int = 1) -> dict[str,
 
 
 def _all_in_the_chain(name: str, chain: gemmi.Chain, polymer: gemmi.ResidueSpan) -> None:
-    """Raise DataError where amino acids of a chain come after a ligand or an ion, which ends it for gemmi."""
+    """Raise DataError if amino acids of a chain come after a ligand or an ion, where gemmi ends the chain."""
     backbone = {"N", "CA", "C"}
     apart = [residue for residue in chain
              if residue.het_flag == "A" and residue.entity_type != gemmi.EntityType.Polymer
@@ -195,7 +195,7 @@ def _all_in_the_chain(name: str, chain: gemmi.Chain, polymer: gemmi.ResidueSpan)
 
 
 def read_chain(name: str, structure: gemmi.Structure, polymer: gemmi.ResidueSpan) -> Chain:
-    """Sequence and residues of one chain. Raises DataError, one line, where a residue number comes twice."""
+    """Sequence and residues of one chain. Raises DataError, one line, if a residue number comes twice."""
     found = [_conformer(name, list(group)) for group in polymer.residue_groups()]
     numbers: set[str] = set()
     for residue, _ in found:
@@ -223,25 +223,25 @@ def read_chain(name: str, structure: gemmi.Structure, polymer: gemmi.ResidueSpan
 def _sequence(
     structure: gemmi.Structure, polymer: gemmi.ResidueSpan, found: list[gemmi.Residue]
 ) -> tuple[list[str], list[int], str]:
-    """Names of all residues, the place (from 1) of each one found, and the numbering used."""
+    """Names of all residues, the position (from 1) of each residue found, and the numbering used."""
     entity = structure.get_entity_of(polymer)
     names = [gemmi.Entity.first_mon(item) for item in entity.full_sequence] if entity else []
     labels = [residue.label_seq or 0 for residue in found]
     if not all(1 <= label <= len(names) for label in labels):
         return [residue.name for residue in found], list(range(1, len(found) + 1)), "residues found"
     for residue, label in zip(found, labels, strict=True):
-        names[label - 1] = residue.name  # of several at one place, the one that has the atoms
+        names[label - 1] = residue.name  # of several residues at one position, the one with atoms
     return names, labels, "deposited sequence"
 
 
 def _without_caps(names: list[str]) -> tuple[int, int]:
-    """Range of the residues proper: acetyl and amide caps at the ends are no residues."""
+    """Range of the residues without acetyl and amide caps at the ends."""
     amino = [index for index, name in enumerate(names) if name not in CAPS]
     return (amino[0], amino[-1] + 1) if amino else (0, 0)
 
 
 def _conformer(name: str, group: list[gemmi.Residue]) -> tuple[gemmi.Residue, list[gemmi.Atom]]:
-    """Of the residues of one number, the one to keep, and its heavy atoms in one alternate location."""
+    """The residue to keep among those of one number, and its heavy atoms in one alternate location."""
     heavy = [(index, atom) for index, residue in enumerate(group) for atom in residue if is_heavy(residue.name, atom)]
     if len({(atom.name, atom.altloc) for _, atom in heavy}) < len(heavy):
         raise _twice(name, group[0])
@@ -267,14 +267,14 @@ def _twice(name: str, residue: gemmi.Residue) -> DataError:
 
 
 def _with_places(residues: list[Placed]) -> list[Placed]:
-    """The residues with those of their atoms that have a place."""
+    """The residues with only their atoms that have coordinates."""
     points = np.array([atom.pos.tolist() for residue in residues for atom in residue.atoms]).reshape(-1, 3)
     owner = np.repeat(np.arange(len(residues)), [len(residue.atoms) for residue in residues])
     _, index, counts = np.unique(points, axis=0, return_inverse=True, return_counts=True)
     size = np.abs(points)
     sentinel = (size.max(axis=1) >= 999) & (size.max(axis=1) == size.min(axis=1))
     somewhere = np.isfinite(points).all(axis=1) & ~sentinel & (counts[index.ravel()] == 1)
-    for atom in np.flatnonzero(somewhere & ~points.any(axis=1)):  # the one at 0 0 0
+    for atom in np.flatnonzero(somewhere & ~points.any(axis=1)):  # for atoms at 0 0 0
         distances = np.linalg.norm(points[somewhere & (owner == owner[atom])], axis=1)
         somewhere[atom] = len(distances) == 1 or np.sort(distances)[1] <= BOND
     kept = iter(somewhere.tolist())

@@ -1,9 +1,9 @@
-"""Names of residues: which amino acid each stands for, in the PDB and in the files of molecular dynamics programs.
+"""Names of residues and their amino acids, in the PDB and in the files of molecular dynamics programs.
 
-The PDB's own names, modified residues among them, are in the tables of gemmi and Biopython. What force fields call a
-residue in another state of protonation, or at an end, is here: Amber (also Desmond's and constant-pH names), CHARMM,
-and the GROMACS ports of GROMOS, OPLS and Amber. Where a name is in both worlds the force fields win (GLH, protonated
-glutamate), but for HSE, which is told from homoserine by its ring.
+The names of the PDB, including modified residues, are in the tables of gemmi and Biopython. This module has the names
+that force fields give to residues in another protonation state or at an end: Amber (also the names of Desmond and of
+constant pH), CHARMM, and the GROMACS ports of GROMOS, OPLS and Amber. If a name has both meanings, the meaning of the
+force fields holds (GLH, protonated glutamate). The exception is HSE, which is told from homoserine by its ring.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ STANDARD = frozenset(protein_letters_3to1)
 """The twenty amino acids."""
 
 PARENTS = {name: parent for parent, names in _STATES.items() for name in names.split()}
-"""Name of a force field -> that of the PDB."""
-# Amber's libraries mark the ends: NALA, CHID
+"""Name in a force field -> name in the PDB."""
+# the libraries of Amber mark the ends: NALA, CHID
 PARENTS |= {end + name: PARENTS.get(name, name) for end in "NC"
             for name in (*STANDARD, "ASH", "CYX", "GLH", "HID", "HIE", "HIP", "LYN")}  # fmt: skip
 CAPS = frozenset({"ACE", "FOR", "NH2", "NHE", "NMA", "NME", "NAC"})
-"""What closes the ends of a chain and is no residue."""
+"""Caps that close the ends of a chain and are not residues."""
 
 RARE_PARENTS = {"U": "C", "O": "K"}  # selenocysteine and pyrrolysine
 
 
 def letter(name: str) -> str:
-    """One-letter code of a residue or of its parent amino acid, `X` where it has none."""
+    """One-letter code of a residue or of its parent amino acid, `X` if it has none."""
     found = gemmi.find_tabulated_residue(name).one_letter_code.strip().upper()
     found = found or protein_letters_3to1_extended.get(name.ljust(3), "X")
     found = RARE_PARENTS.get(found, found)
@@ -48,7 +48,7 @@ def letter(name: str) -> str:
 
 
 def rename(structure: gemmi.Structure) -> None:
-    """Give every residue the name of the PDB, in capitals."""
+    """Give every residue its name in the PDB, in capitals."""
     for residue in (residue for model in structure for chain in model for residue in chain):
         if residue.name != residue.name.upper():
             residue.name = residue.name.upper()
@@ -61,7 +61,7 @@ def rename(structure: gemmi.Structure) -> None:
 
 
 def _is_homoserine(residue: gemmi.Residue) -> bool:
-    """Whether an HSE has a side chain, and that has no ring."""
+    """Whether an HSE has a side chain without a ring."""
     carbons = {atom.name for atom in residue if atom.name.startswith("C")} - {"C", "CA", "CB"}
     return residue.name == "HSE" and bool(carbons) and "CG" not in carbons
 
@@ -69,8 +69,8 @@ def _is_homoserine(residue: gemmi.Residue) -> bool:
 def is_heavy(residue: str, atom: gemmi.Atom) -> bool:
     """Whether an atom is neither hydrogen nor deuterium.
 
-    The name tells in the twenty amino acids, for files without elements may call HG mercury; no pseudoatom (Q), lone
-    pair (LP) or Drude particle (D) is heavy either. A is a nitrogen or an oxygen (AD1).
+    In the twenty amino acids the name decides, because HG would be read as mercury in files without elements.
+    Pseudoatoms (Q), lone pairs (LP) and Drude particles (D) are not heavy. A is a nitrogen or an oxygen (AD1).
     """
     if residue in STANDARD:
         return atom.name.lstrip("0123456789")[:1] in set("CNOSA")

@@ -14,7 +14,7 @@ from protmpi.sections import Count, FilePath, Positive, Section, Share, key
 class FoldingConfig(Section):
     """Sequences that fold to one structure (docs/method/data.md section 1)."""
 
-    task: Literal["folding"] = key("folding", "what is sampled")
+    task: Literal["folding"] = key("folding", "task, which defines the sampled energy")
     file: FilePath = key(Path("acbp.h5"), "data set (HDF5), written by `protmpi data make`")
     structure: Annotated[str, AfterValidator(expanded)] = key(
         "acbp", "`acbp` (shipped contacts of 1NTI), PDB/mmCIF file, contact list .json or PDB id"
@@ -22,11 +22,11 @@ class FoldingConfig(Section):
     chain: str | None = key(None, "chain of the structure; the first protein chain if absent")
     model: Count = key(1, "model of the structure file, counted from 1")
     residues: tuple[Count, Count] | None = key(
-        None, "first and last position of the structure that is kept, counted from 1; all of it if absent"
+        None, "first and last position of the structure to keep, counted from 1; all if absent"
     )
     cutoff: Positive = key(4.5, "two residues touch when two of their heavy atoms are closer than this", "Å")
     min_separation: Count = key(2, "smallest |i-j| of a contact", "residues")
-    sequences: Count = key(15_000, "sequences drawn: train + val + test")
+    sequences: Count = key(15_000, "number of sequences: train + val + test")
     train: Count = key(1_000, "sequences to sample and train on")
     val: Count = key(1_000, "sequences for validation; the rest is the test set")
     temperature: Positive = key(0.74, "temperature of the sequences", "std of J")
@@ -49,9 +49,9 @@ class FoldingConfig(Section):
 class KSpinConfig(Section):
     """The class of a spin vector, K noisy reference vectors (docs/method/data.md section 4)."""
 
-    task: Literal["kspin"] = key("kspin", "what is sampled")
+    task: Literal["kspin"] = key("kspin", "task, which defines the sampled energy")
     recipe: Literal["own", "published"] = key(
-        "own", "splits of random streams of their own, or those of the published study (then train 100000, seed 0)"
+        "own", "splits from separate random streams, or the splits of the published study (then train 100000, seed 0)"
     )
     classes: Annotated[int, Field(ge=2)] = key(10, "classes K, each a random reference vector")
     spins: Count = key(100, "spins d of a vector")
@@ -60,7 +60,7 @@ class KSpinConfig(Section):
     val: Count = key(10_000, "vectors for validation")
     test: Count = key(10_000, "vectors of the test set")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = key(
-        1, "seed of references and vectors; published: of references and training set, the next two of the other splits"
+        1, "seed of references and vectors; published: of references and training set (+1, +2 for the other splits)"
     )
 
     @model_validator(mode="before")
@@ -74,12 +74,12 @@ class KSpinConfig(Section):
 class PointsConfig(Section):
     """How near points in a box are to one another (docs/method/data.md section 5)."""
 
-    task: Literal["points"] = key("points", "what is sampled")
+    task: Literal["points"] = key("points", "task, which defines the sampled energy")
     points: Annotated[int, Field(ge=2)] = key(5, "points of a structure, uniform in a box of side 200")
     dimension: Annotated[int, Field(ge=1, le=4)] = key(3, "coordinates of a point")
     exponent: Positive = key(2.0, "e of the attention to learn, exp(-(distance/200)^e)")
     rotations: Annotated[int, Field(ge=0)] = key(
-        0, "copies of every training structure, each turned at random; 0: one, as it was drawn"
+        0, "copies of every training structure, each rotated at random; 0: one copy without rotation"
     )
     train: Count = key(8_000, "structures to sample and train on, before rotations")
     val: Count = key(1_000, "structures for validation")
@@ -96,9 +96,9 @@ class PointsConfig(Section):
 class StructuresConfig(Section):
     """Masked residues of protein chains, from sequence and Cα coordinates (docs/method/data.md section 6)."""
 
-    task: Literal["structures"] = key("structures", "what is sampled")
+    task: Literal["structures"] = key("structures", "task, which defines the sampled energy")
     file: FilePath = key(Path("structures.h5"), "data set (HDF5), written by `protmpi data structures`")
-    coordinates: bool = key(True, "the network sees Cα coordinates; false: sequences alone, for comparison")
+    coordinates: bool = key(True, "whether the network sees Cα coordinates; false: sequences alone, for comparison")
     mask_probability: Share = key(0.15, "probability that a site is to be guessed: 80 % mask, 10 % random, 10 % kept")
-    augment: bool = key(True, "training turns each chain at random and chooses sites anew every time")
+    augment: bool = key(True, "training rotates each chain at random and chooses new sites each time")
     seed: Annotated[int, Field(ge=0)] = key(1, "seed of the sites to be guessed")

@@ -1,4 +1,4 @@
-"""A native structure as the energy sees it: a sequence, its contact list and where they come from; kept as JSON."""
+"""A native structure as the energy uses it: a sequence, its contact list and their origin, stored as JSON."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MAX_FILE_BYTES = 64 << 20
 class Structure:
     """Native sequence and heavy-atom contacts of one chain.
 
-    sequence: one-letter codes (L), `X` where the residue has no parent among the twenty amino acids.
+    sequence: one-letter codes (L), `X` if the residue has no parent among the twenty amino acids.
     contacts: pairs (i, j), i < j, counted from 0 along the sequence, sorted.
-    residues: label of each position (author number and insertion code), "" where no atom was resolved.
+    residues: label of each position (author number and insertion code), "" if no atom was resolved.
     provenance: file name, sha256, model, chain, cutoff (Å), min_separation, numbering, gemmi version.
     """
 
@@ -50,14 +50,14 @@ class Structure:
         return contact_map
 
     def at_separation(self, min_separation: int) -> Structure:
-        """The same structure with the contacts |i-j| >= min_separation only."""
+        """The structure with only the contacts |i-j| >= min_separation."""
         contacts = tuple((i, j) for i, j in self.contacts if j - i >= min_separation)
         return replace(self, contacts=contacts, provenance={**self.provenance, "min_separation": min_separation})
 
     def part(self, first: int, last: int) -> Structure:
-        """Positions `first` to `last`, counted from 1, with the contacts among them.
+        """The part of positions `first` to `last`, counted from 1, with the contacts among them.
 
-        Raises DataError where the structure has no such positions.
+        Raises DataError if the structure has no such positions.
         """
         if last > self.length:
             raise DataError(f"data.residues: the structure has {self.length} positions, {last} is beyond")
@@ -102,7 +102,7 @@ def shipped() -> Structure:
 
 
 def parse(text: str, source: str) -> Structure:
-    """Structure from the JSON text of `source`; everything is checked, for the file may come from anywhere."""
+    """Structure from the JSON text of `source`. Everything is checked, because the file may come from any source."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:

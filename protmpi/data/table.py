@@ -1,4 +1,4 @@
-"""Tables with a header line, from a user: comma-separated, or tab-separated where the header has a tab."""
+"""Tables of a user with a header line: comma-separated, or tab-separated if the header has a tab."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_FILE_BYTES = 1 << 30
 
 
 def read(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[dict[str, str]]:
-    """Rows of a table, only the columns asked for. Raises DataError: one line naming the file and what is wrong."""
+    """The requested columns of all rows of a table. Raises DataError: one line naming the file and what is wrong."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DataError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB")

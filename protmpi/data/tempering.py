@@ -1,13 +1,13 @@
 """Sequences at a low temperature by adaptive simulated tempering.
 
-A walker moves over a ladder of temperatures, from a hot one where it forgets its sequence within a few sweeps down to
+A walker moves over a ladder of temperatures, from a hot one, where it forgets its sequence within a few sweeps, down to
 the target: p(s, k) ∝ exp(-E(s)/T_k + g_k). The rungs and the weights g are learned, then frozen, so that production
 samples exactly this law (Marinari and Parisi 1992; ladder of equal steps in std(E) d(1/T)).
 
-Sequences are taken at fixed times, from all walkers that are then at the target. One sequence from each round trip
-target -> top -> target would be more independent, but biased: a trip that stays long in a deep minimum would count as
-much as a short one. Instead the takes are so far apart that there are about `ROUND_TRIPS_PER_SEQUENCE` as many round
-trips as sequences, and what correlation is left along a walker is measured (data.convergence).
+Sequences are taken at fixed times, from all walkers that are at the target. One sequence from each round trip target ->
+top -> target would be more independent but biased: a long stay in a deep minimum would count as much as a short trip.
+Instead the interval between two takes is so long that there are about `ROUND_TRIPS_PER_SEQUENCE` round trips per
+sequence. The remaining correlation along a walker is measured (data.convergence).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from protmpi.errors import DataError
 WALKERS = 128
 WALKERS_PER_THREAD_CALL = 8
 TOP = 2.2  # hottest rung, in freezing temperatures of a random-energy model ...
-TOP_OVER_TARGET = 1.5  # ... never nearer to the target than this ...
-HOTTER, FORGOTTEN = 1.15, 0.04  # ... and raised by a factor while sequences keep this excess identity with their past
+TOP_OVER_TARGET = 1.5  # ... but at least this factor above the target ...
+HOTTER, FORGOTTEN = 1.15, 0.04  # ... and raised while sequences keep this excess identity with their past
 RUNG_STEP = 1.0  # std(E) times the step in 1/T between rungs: about half of the moves between them succeed
 ANNEALING_STEPS, ANNEALING_SWEEPS = 40, 100
 FIRST_ROUND, MOST_LEARNING = 250, 32_000  # sweeps of the first learning round, and of all together
-REACHED = 0.1  # a rung counts as reached with this share of its due visits
-FLAT = 0.7  # learning ends when every rung has this share ...
+REACHED = 0.1  # a rung counts as reached with this fraction of its expected visits
+FLAT = 0.7  # learning ends when every rung has this fraction ...
 ROUND_TRIPS_LEARNED = 2  # ... and a walker made this many round trips in the round
 ROUND_TRIPS_PER_SEQUENCE = 1.0
-MAX_SWEEPS_PER_SEQUENCE = 2_200  # where the landscape is so glassy that round trips hardly happen
+MAX_SWEEPS_PER_SEQUENCE = 2_200  # limit for landscapes so glassy that round trips hardly happen
 
 Report = Callable[[str, float], None]
 
@@ -54,13 +54,13 @@ class Ladder:
         return len(self.weights)
 
     def single(self, rung: int) -> Ladder:
-        """This rung alone: plain Metropolis."""
+        """The ladder of this rung alone: plain Metropolis."""
         return Ladder(self.inverse_temperatures[rung : rung + 1], np.zeros(1))
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Counted after every sweep, per walker: visits and summed energies (W, K), and round trips (W,)."""
+    """Counts after every sweep, per walker: visits and summed energies (W, K), and round trips (W,)."""
 
     visits: np.ndarray
     energy_sums: np.ndarray
@@ -90,7 +90,7 @@ class Walkers:
         self.came_from_top = np.zeros(count, dtype=bool)
 
     def advance(self, ladder: Ladder, sweeps: int) -> Tally:
-        """Let every walker make `sweeps` sweeps; the result does not depend on the number of threads."""
+        """Let every walker make `sweeps` sweeps. The result does not depend on the number of threads."""
         problem, shape = self.problem, (self.count, ladder.rungs)
         tally = Tally(np.zeros(shape), np.zeros(shape), np.zeros(self.count))
 
@@ -122,7 +122,7 @@ class Walkers:
 
 @dataclass(frozen=True)
 class TemperingRun:
-    """What one run produced: sequences (n, L), the walker (n,) of each, the frozen ladder and the production tally."""
+    """Result of one run: sequences (n, L), the walker (n,) of each, the frozen ladder and the production tally."""
 
     sequences: np.ndarray
     walkers: np.ndarray
@@ -134,7 +134,7 @@ class TemperingRun:
 
 @contextmanager
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """One thread per core that this process may use; the compiled moves run outside the interpreter's lock."""
+    """One thread per core that this process may use. The compiled moves release the interpreter lock."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
         yield pool
@@ -149,7 +149,7 @@ def run(
     report: Report = lambda stage, share: None,
     walkers: int = WALKERS,
 ) -> TemperingRun:
-    """Draw `count` sequences at `temperature`: anneal, learn, produce. Raises DataError where nothing can be drawn."""
+    """Draw `count` sequences at `temperature`: anneal, learn, produce. Raises DataError if that is not possible."""
     production_seed, walkers_seed = seed.spawn(2)
     crowd = Walkers(problem, walkers, walkers_seed, pool)
     report("annealing", 0.0)
@@ -161,7 +161,7 @@ def run(
 
 
 def spaced_ladder(crowd: Walkers, temperature: float) -> Ladder:
-    """Anneal from the hottest rung to the target; place the rungs at equal steps of std(E) d(1/T).
+    """Anneal from the hottest rung to the target, and place the rungs at equal steps of std(E) d(1/T).
 
     The first weights are the thermodynamic integral g = int <E> d(1/T) of the annealed energies.
     """
@@ -184,8 +184,8 @@ def spaced_ladder(crowd: Walkers, temperature: float) -> Ladder:
 
 
 def _forgets(crowd: Walkers, temperature: float) -> bool:
-    """True where a walker's sequence, after as many sweeps as an annealing step has, is no more like its former self
-    than like another walker's."""
+    """True if the sequences of walkers, after as many sweeps as an annealing step has, are no more like their former
+    selves than like the sequences of other walkers."""
     ladder = Ladder(np.array([1 / temperature]), np.zeros(1))
     crowd.advance(ladder, ANNEALING_SWEEPS)
     before = crowd.sequences.copy()
@@ -196,9 +196,9 @@ def _forgets(crowd: Walkers, temperature: float) -> bool:
 
 
 def learn(crowd: Walkers, ladder: Ladder, report: Report) -> tuple[Ladder, Tally, int]:
-    """Weights in rounds, g_k <- g_k - log(visits_k), until all rungs are visited alike.
+    """Learn the weights in rounds, g_k <- g_k - log(visits_k), until all rungs are visited equally often.
 
-    A round is twice as long as the last one once every rung gets its visits; before, short rounds learn faster.
+    Once every rung is visited, each round is twice as long as the last. Before that, short rounds learn faster.
     """
     sweeps, total = FIRST_ROUND, 0
     while True:
@@ -206,7 +206,7 @@ def learn(crowd: Walkers, ladder: Ladder, report: Report) -> tuple[Ladder, Tally
         tally = crowd.advance(ladder, sweeps)
         total += sweeps
         share = tally.visits.sum(axis=0) / tally.visits.sum() * ladder.rungs
-        # a rung hardly visited is raised by a bounded amount, for its share is not known
+        # the weight of a rarely visited rung rises by a bounded amount, because its fraction is not known
         ladder = replace(ladder, weights=ladder.weights - np.log(np.maximum(share, REACHED / 2)))
         settled = share.min() > FLAT and tally.round_trips.mean() >= ROUND_TRIPS_LEARNED
         if settled or total >= MOST_LEARNING:
@@ -234,7 +234,7 @@ def produce(
         if len(taken) == most_takes:
             raise DataError(
                 f"data.temperature: {1 / ladder.inverse_temperatures[-1]:g} is too cold: tempering reached "
-                f"it too seldom for {count} sequences; raise it (freezing is expected near "
+                f"it too rarely for {count} sequences; raise it (freezing is expected near "
                 f"{crowd.problem.freezing_temperature:.2g})"
             )
         tally += crowd.advance(ladder, interval)

@@ -4,10 +4,10 @@ layout        name, shape and offset of every array inside the flat vector
 transformer   attention blocks
 feedforward   plain ReLU network on vectors, not on sequences
 pooling       feed-forward network that sees the mean over unmasked sites
-encoder       pre-norm blocks of multi-head attention, part of networks with an embedding and a head of their own
-layers        what they share, each with its pullback: embedding, layer normalisation, affine maps
+encoder       pre-norm blocks of multi-head attention, part of networks with their own embedding and head
+layers        common layers with their pullbacks: embedding, layer normalisation, affine maps
 attention     attention within each sequence
-batch         what a network is asked: tokens, and the rows at which its output is wanted
+batch         input of a network: tokens, and the rows at which its output is needed
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Network(Protocol):
     """Attention blocks, 0 for a network without attention."""
 
     width: int
-    """Numbers per sequence in the widest array of a gradient: a task cuts its batches by it."""
+    """Numbers per sequence in the widest array of a gradient. A task chooses the size of its batches by it."""
 
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""
@@ -45,14 +45,14 @@ class Network(Protocol):
     def forward(
         self, w: Tensor, batch: Batch, drop: Dropout | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
+        """Logits (W, R, V) at the rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
 
     def attention(self, w: Tensor, tokens: Tensor) -> Tensor:
         """Attention maps (W, B, blocks, L, L) of tokens (W, B, L)."""
 
 
 def build(config: ModelConfig, length: int, vocabulary: int = 21) -> Network:
-    """The network that the section `[model]` describes, for sequences of `length` tokens.
+    """Build the network of the section `[model]`, for sequences of `length` tokens.
 
     Raises ConfigError for a kind that does not read tokens.
     """

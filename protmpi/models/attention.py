@@ -1,4 +1,4 @@
-"""Attention within each sequence, with its pullback: in general, in a first block without dropout, and in heads."""
+"""Attention within each sequence, with its pullback: the general case, a first block without dropout, and heads."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ def attend_embedded(
 ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor, Arrays], None]]:
     """Attention on X = E[token] + PE, for rows that all hold the last token, the mask.
 
-    Then a query depends on its site alone, and a score on (site, attended token) plus (site, attended site): the
-    products with X are products with E and PE. Returns the queries' X (W, R, d), M = A X (W, R, d) and the pullback.
+    A query then depends on its site alone. A score is a sum of two terms, of (site, attended token) and of (site,
+    attended site), so products with X become products with E and PE. Returns the X of the queries (W, R, d), M = A X
+    (W, R, d) and the pullback.
     """
     e, vocabulary, length = p["E"], p["E"].shape[1], tokens.shape[2]
     hot = one_hot(tokens.flatten(1), vocabulary, e.dtype).unflatten(1, tokens.shape[1:])
@@ -66,7 +67,7 @@ def attend_embedded(
         return by_token
 
     def spread(by_token: Tensor) -> Tensor:
-        """(W, R, L): what (W, R, V) holds for the token of each attended site."""
+        """Values (W, R, L) of (W, R, V) at the token of each attended site."""
         return by_token.gather(2, attended)
 
     x = e[:, -1:] + positions
@@ -90,9 +91,9 @@ def attend_embedded(
 def attend_heads(
     q: Tensor, k: Tensor, v: Tensor, heads: int, real: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]]:
-    """M = A V and A = softmax(Q Kᵀ / √(d/heads)) in each of the heads, which share out the d columns.
+    """M = A V and A = softmax(Q Kᵀ / √(d/heads)) in each head. Each head has d/heads of the d columns.
 
-    q, k, v (W, B, L, d); `real` (W, B, L) is false at sites that nothing attends to. Returns M (W, B, L, d),
+    q, k, v (W, B, L, d). `real` (W, B, L) is false at sites that no query attends to. Returns M (W, B, L, d),
     A (W, B, heads, L, L) and the pullback dM -> (dQ, dK, dV).
     """
 

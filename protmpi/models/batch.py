@@ -1,4 +1,4 @@
-"""What a network is asked: sequences, and the rows (sequence, site) at which its output is wanted."""
+"""Input of a network: sequences, and the rows (sequence, site) at which its output is needed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """All sites of all sequences; a row is a (sequence, site) pair, and each walker has R of them.
+    """All sites of all sequences. A row is a (sequence, site) pair, and each walker has R rows.
 
-    Rows come in groups of sequences with as many rows each, because a batched matrix product wants equal shapes.
+    Rows come in groups of sequences with equally many rows, because a batched matrix product needs equal shapes.
     """
 
     groups: tuple[tuple[int, int], ...]
-    """(number of sequences, rows of each of them) of every group, in order. Several groups need W = 1."""
+    """(number of sequences, rows of each sequence) of every group, in order. Several groups need W = 1."""
 
     sites: Tensor
     """(W, R) site of each row."""
 
     def take(self, x: Tensor) -> Tensor:
-        """These rows (W, R, d) of x (W, B L, d)."""
+        """The rows (W, R, d) of x (W, B L, d)."""
         return x
 
     def add_to(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class ChosenRows(Rows):
-    """Some sites of the sequences, none twice. Within a group the rows are padded to the widest sequence."""
+    """Some sites of the sequences, each at most once. Within a group, rows are padded to the widest sequence."""
 
     owner: Tensor
     """(W R,) the sequence of each row, counted through all walkers: 0 to W B - 1."""
@@ -75,17 +75,17 @@ class ChosenRows(Rows):
         return x
 
     def owners(self, x: Tensor) -> Tensor:
-        """(W, R, k) of x (W, B, k): what each row's sequence has."""
+        """(W, R, k) of x (W, B, k): for each row the values of its sequence."""
         return x.flatten(0, 1).index_select(0, self.owner).view(*self.sites.shape, -1)
 
     def _index(self) -> Tensor:
-        """Place of each row in (W B L, d)."""
+        """Index of each row in (W B L, d)."""
         return torch.add(self.sites.flatten(), self.owner, alpha=self.length)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Tokens (W, B, L), and the rows at which the output is wanted: they hold the last token, the mask."""
+    """Tokens (W, B, L), and the rows at which the output is needed. These rows hold the last token, the mask."""
 
     tokens: Tensor
     wanted: ChosenRows

@@ -1,4 +1,4 @@
-"""Encoder of protein chains: residues and, where it is to see them, the coordinates of their Cα.
+"""Encoder of protein chains, with residues and optionally the coordinates of their Cα as input.
 
     X = E[token] + PE[site] + F Cᵀ        F = (x, y, z, missing) / 16
     logits = LN(encoder(X)) Woᵀ + bo
@@ -32,7 +32,7 @@ from protmpi.models.layers import (
 from protmpi.models.layout import Layout
 
 FEATURES = 4
-SCALE = 16.0  # Å, and the same for the flag: as published
+SCALE = 16.0  # unit of coordinates in Å, also used for the flag, as published
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Chains:
 
 
 class ChainEncoder:
-    """V tokens, at most `length` sites, an encoder of `blocks` blocks; W copies of the P parameters at once."""
+    """V tokens, at most `length` sites, an encoder of `blocks` blocks. It holds W copies of the P parameters."""
 
     def __init__(self, vocabulary: int, length: int, encoder: Encoder, coordinates: bool) -> None:
         self.vocabulary, self.encoder, self.coordinates = vocabulary, encoder, coordinates
@@ -75,7 +75,7 @@ class ChainEncoder:
     def forward(
         self, w: Tensor, chains: Chains, rows: Tensor, drop: Dropout | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Logits (W, R, V) at `rows` (R,), places in (B L), none twice; and the pullback dU/dlogits -> dU/dw (W, P)."""
+        """Logits (W, R, V) at `rows` (R,), distinct indices in (B L), and the pullback dU/dlogits -> dU/dw (W, P)."""
         p = self.layout.split(w)
         x, to_embedding = self._embed(p, chains)
         x, to_dropped = dropout(x, drop)
@@ -101,7 +101,7 @@ class ChainEncoder:
         return self.encoder.attention(p, x.unflatten(1, chains.tokens.shape[1:]), chains.real)
 
     def embedding(self, w: Tensor, chains: Chains) -> Tensor:
-        """What the head reads at every site, (W, B, L, d)."""
+        """Embedding that the head reads at every site, (W, B, L, d)."""
         p = self.layout.split(w)
         x, _ = self._embed(p, chains)
         x, _ = self.encoder.forward(p, x.unflatten(1, chains.tokens.shape[1:]), chains.real)

@@ -1,11 +1,11 @@
-"""Network from points to an attention map: embedding, encoder, and one attention head cut short.
+"""Network from points to an attention map: embedding, encoder, and one attention head without normalisation.
 
 Source: docs/method/networks.md section 8.
 
     X = coordinates/16 Weᵀ + be      N = LN(encoder(X))      S = (N Wqᵀ + bq)(N Wkᵀ)ᵀ / √h      A = exp(S - row maximum)
 
-The head stops before the weights would be divided by their sum. It is that of Ellmen et al., "Transformers trained on
-proteins can learn to attend to Euclidean distance" (TMLR 2025); a bias of the keys would fall out with the maximum.
+The head does not divide the weights by their sum. It is the head of Ellmen et al., "Transformers trained on proteins
+can learn to attend to Euclidean distance" (TMLR 2025). A bias of the keys would cancel with the row maximum.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from protmpi.models.encoder import Encoder
 from protmpi.models.layers import Arrays, Dropout, affine, initial_array, layer_norm, linear
 from protmpi.models.layout import Layout
 
-SCALE = 1.0 / 16.0  # coordinates enter the network times this
+SCALE = 1.0 / 16.0  # factor of the coordinates at the input
 
 
 class Distance:

@@ -1,12 +1,12 @@
-"""Pre-norm encoder: blocks of multi-head attention and a feed-forward network on sequences that are embedded already.
+"""Pre-norm encoder: blocks of multi-head attention and a feed-forward network on embedded sequences.
 
     N = LN1(X)      Q = N Wqᵀ + bq      K = N Wkᵀ      V = N Wvᵀ
     Y  = X + concat[ softmax(Q_h K_hᵀ / √(d/heads)) V_h of each head h ] Woᵀ + bo
     X' = Y + f(LN2(Y) W1ᵀ + b1) W2ᵀ + b2        f = relu or gelu
 
-(Vaswani et al. 2017; layer norms before each part as in Xiong et al. 2020.) Keys and values have no bias: softmax does
-not see the one, and the other is part of bo. Like a layer it is used by a network that owns the flat vector and the
-embedding; no layer norm follows the last block, because the head begins with its own.
+(Vaswani et al. 2017; layer norms before each part as in Xiong et al. 2020.) Keys and values have no bias: a bias of the
+keys cancels in softmax, and a bias of the values is part of bo. The encoder is used like a layer, by a network that
+owns the flat vector and the embedding. No layer norm follows the last block, because the head begins with one.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Encoder:
     ) -> tuple[Tensor, Pullback]:
         """X' (W, B, L, d) of embedded sequences x (W, B, L, d), and its pullback.
 
-        `real` (W, B, L) is false at padding, which nothing attends to; at least one site of each sequence is real.
+        `real` (W, B, L) is false at padding, which no site attends to. At least one site of each sequence is real.
         Dropout acts on both sums of every block.
         """
         pullbacks = []

@@ -1,4 +1,4 @@
-"""Plain feed-forward network: ReLU after every layer, the output layer too (docs/method/networks.md section 6)."""
+"""Plain feed-forward network: ReLU after every layer, also the output layer (docs/method/networks.md section 6)."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Layers, each with its pullback beside it: the gradient is written by hand, and no graph is recorded.
+"""Layers, each with its pullback: gradients are written by hand, without a recorded graph.
 
 A layer returns its output y and a pullback. The pullback takes dU/dy, writes dU/d(parameter) of the layer's
-parameters into the arrays g and returns dU/dx; it changes neither its argument nor what the layer computed.
+parameters into the arrays g and returns dU/dx. It changes neither its argument nor the results of the layer.
 
 Every tensor has a leading walker axis W: activations x (W, n, d) hold n rows, a row is a (sequence, site) pair.
-p and g map names to the parameters (W, ...) and to the views of the gradient where they are written.
+p maps names to the parameters (W, ...), g maps names to the views of the gradient.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 class Dropout:
     """Sets each number to zero with `probability` and divides the others by 1 - probability.
 
-    A gradient that is given one belongs to training: a task may draw what else is random there from its generator.
+    A gradient with dropout belongs to training. A task may draw its other random numbers from the same generator.
     """
 
     probability: float
     generator: torch.Generator
 
     def mask(self, x: Tensor) -> Tensor:
-        """What x is multiplied with: 0 or 1 / (1 - probability), in the shape of x."""
+        """Factors of x: 0 or 1 / (1 - probability), in the shape of x."""
         keep = 1.0 - self.probability
         kept = torch.rand(x.shape, generator=self.generator, device=x.device, dtype=x.dtype) < keep
         return kept.to(x.dtype).div_(keep)
 
 
 def dropout(x: Tensor, drop: Dropout | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """x times a random mask; sampling and evaluation (drop = None) drop nothing."""
+    """x times a random mask. Sampling and evaluation have no dropout (drop = None)."""
     if drop is None or drop.probability == 0.0:
         return x, lambda dy: dy
     mask = drop.mask(x)
@@ -60,7 +60,7 @@ def linear(x: Tensor, p: Arrays, weight: str) -> tuple[Tensor, Pullback]:
 
 
 def affine(x: Tensor, p: Arrays, weight: str, bias: str, data: bool = False) -> tuple[Tensor, Pullback]:
-    """y = x Aᵀ + b with A (W, m, d), b (W, m). Where x is data nobody asks for dU/dx."""
+    """y = x Aᵀ + b with A (W, m, d), b (W, m). dU/dx is not needed if x is data."""
 
     def pullback(dy: Tensor, g: Arrays) -> Tensor:
         torch.sum(dy, 1, out=g[bias])
@@ -120,8 +120,8 @@ def select(table: Tensor, keys: Tensor) -> Tensor:
 
 
 def sum_by(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Sums (W, K, d) of the rows (W, n, d) with equal keys (W, n) out of K = size: the pullback of `select`."""
-    if rows.is_cuda:  # index_add_ adds in random order there
+    """Sums (W, K, d) of the rows (W, n, d) with equal keys (W, n), K = size: the pullback of `select`."""
+    if rows.is_cuda:  # index_add_ adds in random order on a GPU
         return one_hot(keys, size, rows.dtype).mT @ rows
     sums = rows.new_zeros(rows.shape[0] * size, rows.shape[2])
     return sums.index_add_(0, _flat(keys, size), rows.flatten(0, 1)).view(rows.shape[0], size, -1)
@@ -156,7 +156,7 @@ def sinusoidal_positions(length: int, size: int) -> np.ndarray:
 
 
 class Positions:
-    """The table PE (length, size), held in the type and on the device of whoever asks."""
+    """The table PE (length, size), in the type and on the device of its user."""
 
     def __init__(self, length: int, size: int) -> None:
         self._table = torch.from_numpy(sinusoidal_positions(length, size))

@@ -1,4 +1,4 @@
-"""The layout of the flat parameter vector: which array lies where."""
+"""The layout of the flat parameter vector: the position of every array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that is freed and asked for again a thousand times a second."""
+"""Memory that is freed and allocated again a thousand times a second."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what it frees instead of handing it back to the kernel.
+    """Let the process keep freed memory instead of returning it to the kernel.
 
-    By default every array above 128 kB may come as fresh pages, whose first touch costs ten times the arithmetic
-    on them. Only glibc has the switch, and its largest threshold is 32 MB; elsewhere nothing happens.
+    By default every array above 128 kB may consist of fresh pages. Their first access costs ten times the arithmetic
+    on them. Only glibc has this switch, with a largest threshold of 32 MB. Elsewhere the function does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

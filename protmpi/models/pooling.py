@@ -65,7 +65,7 @@ class Pooling:
     def forward(
         self, w: Tensor, batch: Batch, drop: Dropout | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
+        """Logits (W, R, V) at the rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
         p, rows, sequences = self._split(w), batch.wanted, batch.tokens.shape[1]
         x, to_embedding = embed(p, self._positions.like(w), batch.tokens)
         x, to_dropped = dropout(x, drop)
@@ -98,7 +98,7 @@ class Pooling:
         return logits, backward
 
     def _split(self, w: Tensor) -> Arrays:
-        """The named arrays, and W1 = [W1x, W1g] in its two halves of columns."""
+        """The named arrays, with W1 = [W1x, W1g] split into its two halves of columns."""
         p = self.layout.split(w)
         p["W1x"], p["W1g"] = p["W1"].split(self.d, -1)
         return p
@@ -109,6 +109,6 @@ class Pooling:
         return visible.div_(visible.sum(-1, keepdim=True).clamp_(min=1)).unsqueeze(2)
 
     def attention(self, w: Tensor, tokens: Tensor) -> Tensor:
-        """No attention: an empty (W, B, 0, L, L)."""
+        """This network has no attention: an empty (W, B, 0, L, L)."""
         walkers, batch, length = tokens.shape
         return w.new_zeros((walkers, batch, 0, length, length))

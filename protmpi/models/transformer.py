@@ -5,8 +5,8 @@ Source: docs/method/networks.md section 2.
     A  = softmax((X Wqkᵀ) Xᵀ / √d)      Y  = LN1(X + A X Wvcᵀ)
     H  = relu(Y W1ᵀ + b1) + PE_m        X' = LN2(Y + H W2ᵀ + b2)        logits = X' Woᵀ + bo
 
-The loss reads only the masked sites, so the last block and the head are evaluated at `sites` alone: the same
-numbers at a fraction of the work.
+The loss reads only the masked sites, so the last block and the head are evaluated at `sites` alone. The result is the
+same, for a fraction of the work.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Transformer:
     def forward(
         self, w: Tensor, batch: Batch, drop: Dropout | None = None
     ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        """Logits (W, R, V) at the wanted rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
+        """Logits (W, R, V) at the rows of the batch, and the pullback dU/dlogits -> dU/dw (W, P)."""
         p = self.layout.split(w)
         if self.blocks == 1 and drop is None:
             out, to_input = self._only_block(p, batch)
@@ -102,7 +102,7 @@ class Transformer:
         return torch.stack(maps, dim=2)
 
     def _only_block(self, p: Arrays, batch: Batch) -> tuple[Tensor, ToInput]:
-        """The output (W, R, d) of a network of one block when nothing is dropped."""
+        """The output (W, R, d) of a network of one block without dropout."""
         x, mixed, to_attention = attend_embedded(
             p, "0.Wqk", self.d**-0.5, self._positions.like(p["E"]), batch.tokens, batch.wanted
         )
@@ -114,7 +114,7 @@ class Transformer:
         return out, pullback
 
     def _all_blocks(self, p: Arrays, batch: Batch, drop: Dropout | None) -> tuple[Tensor, ToInput]:
-        """The output (W, R, d) of the last block, which is evaluated only where it is wanted."""
+        """The output (W, R, d) of the last block, evaluated only at the rows of the batch."""
         x, to_embedding = embed(p, self._positions.like(p["E"]), batch.tokens)
         x, to_dropped = dropout(x, drop)
         everywhere = every_site(batch.tokens)

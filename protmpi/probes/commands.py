@@ -1,4 +1,4 @@
-"""`protmpi structures`: what trained networks of protein chains know, side by side."""
+"""`protmpi structures`: probes of trained networks of protein chains, side by side."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ app = Commands(no_args_is_help=True, help="What trained networks of protein chai
 
 Configs = Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="TOML files of trained networks")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-SEED = 1  # of the pairs that are drawn, and of the bootstrap
+SEED = 1  # seed of the drawn pairs and of the bootstrap
 
 
 @app.command()
 def score(configs: Configs, split: Annotated[str, typer.Option(help="train, val or test")] = "test",
           as_json: AsJson = False) -> None:  # fmt: skip
-    """Perplexity and recovery of masked residues, by amino acid; mean over the ES weights, ± their spread."""
+    """Perplexity and recovery of masked residues by amino acid: mean over the ES weights, ± their spread."""
     from protmpi.data.alphabet import AMINO_ACIDS
     from protmpi.probes.score import composition
     from protmpi.probes.score import score as score_of
@@ -58,7 +58,7 @@ def score(configs: Configs, split: Annotated[str, typer.Option(help="train, val 
 
 @app.command()
 def contacts(configs: Configs, as_json: AsJson = False) -> None:
-    """A contact head on frozen embeddings (Cα < 8 Å, |i-j| >= 6): trained on training, measured on test chains."""
+    """Contact head on frozen embeddings (Cα < 8 Å, |i-j| >= 6), trained on training chains, measured on test chains."""
     from protmpi.probes import contacts as head
 
     rows = {}
@@ -85,7 +85,7 @@ def functions(
     labels: Annotated[Path, typer.Option(metavar="TABLE", help="CSV or TSV with columns chain, term")],
     as_json: AsJson = False,
 ) -> None:
-    """A head that tells labels of chains (GO terms) from the mean frozen embedding: Fmax and AUPR on test chains."""
+    """Head that predicts labels of chains (GO terms) from the mean frozen embedding: Fmax and AUPR on test chains."""
     from protmpi.probes.functions import probe, read_labels
 
     truth, rows = read_labels(labels), {}
@@ -106,7 +106,7 @@ def functions(
 
 
 def _trained(path: Path) -> tuple[Structures, np.ndarray, str]:
-    """Task, ES weights (R, P) and a name for the network of a configuration."""
+    """Task, ES weights (R, P) and name of the network of a configuration."""
     from hpc.devices import bind
     from hpc.world import OneRank
     from protmpi import tasks, weights

@@ -1,8 +1,8 @@
-"""A contact head on frozen embeddings: logistic regression on what two sites have in common and in what they differ.
+"""A contact head on frozen embeddings: logistic regression on products and differences of two sites.
 
 Two sites touch when their Cα are closer than 8 Å; pairs count from |i-j| = 6 on. Features of a pair are h_i h_j and
-(h_i - h_j)², element by element, so that the head does not know which site comes first. Precision P@L is the share of
-contacts among the L pairs of a chain (L/5 for P@L/5) that score highest, a mean over chains.
+(h_i - h_j)², element by element, so the head does not know which site comes first. Precision P@L is the fraction of
+contacts among the L pairs of a chain (L/5 for P@L/5) with the highest scores, averaged over chains.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from protmpi.errors import DataError
 from protmpi.probes.embeddings import Embedded
 
 CUTOFF, SEPARATION = 8.0, 6
-NEGATIVES = 5  # pairs without contact drawn for each contact of the training chains
-MOST_PAIRS = 200_000  # of all training chains together
+NEGATIVES = 5  # pairs without contact drawn per contact of the training chains
+MOST_PAIRS = 200_000  # most contacts of all training chains together
 BOOTSTRAPS = 1_000
 
 
@@ -35,14 +35,14 @@ class Precision:
     """Average precision: area under the curve of precision against recall."""
 
     chance: float
-    """What random scores would reach."""
+    """The value for random scores."""
 
     chains: int
     features: int
 
 
 def pairs(chain: Embedded) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sites i < j of the pairs that count, and which of them touch."""
+    """Sites i < j of the pairs that count, and whether they touch."""
     i, j = np.triu_indices(len(chain.h), SEPARATION)
     both = chain.known[i] & chain.known[j]
     i, j = i[both], j[both]
@@ -72,7 +72,7 @@ def fit(chains: Iterable[Embedded], count: int, random: np.random.Generator) -> 
 
 
 def measure(head: Pipeline, chains: Iterable[Embedded], random: np.random.Generator) -> Precision:
-    """Precision on chains that the head has not seen; those without a contact do not count."""
+    """Precision on chains that the head has not seen. Chains without a contact do not count."""
     rows, chance = [], []
     for chain in chains:
         i, j, touching = pairs(chain)

@@ -1,4 +1,4 @@
-"""What a frozen network says of every site of whole chains, nothing hidden: what its head would read."""
+"""Embeddings that the head of a frozen network reads, at every site of whole chains without masked sites."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Embedded:
 
 @torch.no_grad()
 def embed(task: Structures, w: np.ndarray, split: str) -> Iterator[Embedded]:
-    """All chains of a split by weights w (P,), shortest first; one batch at a time, for all may not fit the memory."""
+    """All chains of a split with weights w (P,), shortest first, one batch at a time to limit the memory."""
     found, one = task.sets[split].intact(), torch.tensor(w, device=task.device)[None]
     for chains, batch in found.batches(task.fits, task.device):
         h = task.network.embedding(one, batch.chains)[0].cpu().numpy()

@@ -1,7 +1,7 @@
 """A function head on frozen embeddings: one logistic regression per label on the mean embedding of a chain.
 
 Labels are GO terms or any others, from a table with the columns `chain` and `term`, one row for each pair. Measured by
-Fmax of CAFA (Radivojac et al., Nature Methods 10 (2013) 221) and by the area under precision against recall.
+Fmax of CAFA (Radivojac et al., Nature Methods 10 (2013) 221) and the area under precision against recall.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from protmpi.data import table
 from protmpi.errors import DataError
 from protmpi.probes.embeddings import Embedded
 
-LEAST = 5  # training chains that have, and that lack, a term that is learned
-THRESHOLDS = np.arange(1, 101) / 100.0  # those of CAFA
+LEAST = 5  # least training chains with, and least without, a term that is learned
+THRESHOLDS = np.arange(1, 101) / 100.0  # thresholds of CAFA
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Which chain has which term: truth (chains, terms), bool. `source` is the file, for errors."""
+    """Terms of each chain: truth (chains, terms), bool. `source` is the file, for errors."""
 
     source: str
     names: tuple[str, ...]
@@ -34,7 +34,7 @@ class Labels:
     truth: np.ndarray
 
     def of(self, chains: Iterable[Embedded]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean embeddings (n, d) and truth (n, terms) of those chains that the table names."""
+        """Mean embeddings (n, d) and truth (n, terms) of the chains that the table names."""
         row = {name: n for n, name in enumerate(self.names)}
         means, rows, name = [], [], ""
         for chain in chains:
@@ -49,28 +49,28 @@ class Labels:
 
 @dataclass(frozen=True)
 class Quality:
-    """On chains that the head has not seen."""
+    """Results on chains that the head has not seen."""
 
     f_max: float
     threshold: float
     aupr_micro: float
-    """Over all pairs of chain and term together."""
+    """AUPR over all pairs of chain and term together."""
 
     aupr_macro: float
-    """Mean over terms that some of the chains have."""
+    """Mean AUPR over the terms that some chains have."""
 
     chance: float
-    """Micro-averaged AUPR of random scores: the share of pairs that are true."""
+    """Micro-averaged AUPR of random scores: the fraction of pairs that are true."""
 
     chains: int
     terms: int
 
 
 def read_labels(path: Path) -> Labels:
-    """Raises DataError: one line naming the file and what is wrong."""
+    """Read the table. Raises DataError: one line naming the file and what is wrong."""
     rows = [(row["chain"], row["term"]) for row in table.read(path, ("chain", "term"))]
     if not rows:
-        raise DataError(f"{path}: no label in it")
+        raise DataError(f"{path}: has no label")
     names, chain = np.unique([name for name, _ in rows], return_inverse=True)
     terms, term = np.unique([term for _, term in rows], return_inverse=True)
     truth = np.zeros((len(names), len(terms)), dtype=bool)
@@ -79,14 +79,14 @@ def read_labels(path: Path) -> Labels:
 
 
 def probe(labels: Labels, train: Iterable[Embedded], test: Iterable[Embedded]) -> Quality:
-    """Train the head on some chains and measure it on others, for the terms that it can learn from them.
+    """Train the head on some chains and measure it on others, for the terms that can be learned.
 
-    Raises DataError where there is none, or none of the others has one.
+    Raises DataError if no term can be learned, or no chain to measure has such a term.
     """
     (x, y), (x_test, y_test) = labels.of(train), labels.of(test)
     learnable = np.minimum(y.sum(0), (~y).sum(0)) >= LEAST
     if not learnable.any():
-        raise DataError(f"{labels.source}: no term that at least {LEAST} of {len(y)} training chains have, and lack")
+        raise DataError(f"{labels.source}: no term that at least {LEAST} of {len(y)} training chains have and lack")
     truth = y_test[:, learnable]
     if not truth.any():
         raise DataError(f"{labels.source}: none of {len(truth)} test chains has a term that can be learned")
@@ -106,9 +106,9 @@ def probe(labels: Labels, train: Iterable[Embedded], test: Iterable[Embedded]) -
 
 
 def f_max(truth: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
-    """Largest F(t) = 2 pr rc / (pr + rc) over thresholds t, and where; truth and probability are (chains, terms).
+    """Largest F(t) = 2 pr rc / (pr + rc) over thresholds t, and its t. truth and probability are (chains, terms).
 
-    At t a chain is given the terms of probability >= t. Precision pr is a mean over the chains that are given a term,
+    At t a chain gets the terms of probability >= t. Precision pr is a mean over the chains that get a term,
     recall rc over all chains that have one (protein-centric, CAFA).
     """
     kept = truth.any(1)

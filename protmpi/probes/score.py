@@ -12,25 +12,25 @@ from protmpi.tasks.structures import Structures
 
 @dataclass(frozen=True)
 class Score:
-    """Of the guesses of R reference weights at the chosen sites of a split, by the true amino acid."""
+    """Scores of the guesses of R reference weights at the chosen sites of a split, by the true amino acid."""
 
     energy: np.ndarray
     """(R, 20) sums of -log p, in nats."""
 
     right: np.ndarray
-    """(R, 20) sites guessed right: the most probable residue is the true one."""
+    """(R, 20) number of sites whose most probable residue is the true one."""
 
     count: np.ndarray
-    """(20,) sites."""
+    """(20,) number of sites."""
 
     @property
     def perplexity(self) -> np.ndarray:
-        """(R, 21) exp of the mean of -log p over the sites of each amino acid, and over all; NaN without a site."""
+        """(R, 21) exp of the mean of -log p over the sites of each amino acid and over all; NaN without a site."""
         return np.exp(_means(self.energy, self.count))
 
     @property
     def recovery(self) -> np.ndarray:
-        """(R, 21) share guessed right of the sites of each amino acid, and of all."""
+        """(R, 21) fraction of the sites of each amino acid, and of all sites, that is guessed right."""
         return _means(self.right, self.count)
 
 
@@ -40,15 +40,15 @@ def score(task: Structures, w: np.ndarray, split: str) -> Score:
 
 
 def composition(task: Structures, split: str) -> float:
-    """Perplexity of who guesses by the amino acid composition of the training chains."""
+    """Perplexity of guesses by the amino acid composition of the training chains."""
     found, train = task.sets[split], task.sets["train"].tokens
     count = np.bincount(found.tokens[found.chosen], minlength=20)[:20]
-    share = (np.bincount(train[train < 20], minlength=20) + 1.0) / ((train < 20).sum() + 20.0)  # one more of each
+    share = (np.bincount(train[train < 20], minlength=20) + 1.0) / ((train < 20).sum() + 20.0)  # add one count of each
     return float(np.exp(-(count * np.log(share)).sum() / count.sum()))
 
 
 def _means(sums: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """(R, 21) of sums (R, 20)."""
+    """Sums (R, 20) with the sum over all amino acids appended, (R, 21)."""
     with np.errstate(invalid="ignore"):
         everything = sums.sum(1, keepdims=True) / count.sum()
         return np.concatenate([sums / count, everything], axis=1)

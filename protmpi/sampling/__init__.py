@@ -1,12 +1,12 @@
-"""How it is sampled. Knows no task, no MPI, no file.
+"""The samplers. They know no task, no MPI and no file.
 
 kernels      one step each, in the order build / State / init / step: `pseudo_langevin`, the thermostat whose noise is
-             partly the mini-batch's; `constrained`, the same on the sphere; `trajectories` of the full gradient with a
-             Metropolis test; `sphere`, its geometry; `noise`, s² and the white noise; `energy`, what is sampled
+             partly mini-batch noise; `constrained`, the same on the sphere; `trajectories` of the full gradient with a
+             Metropolis test; `sphere`, its geometry; `noise`, s² and the white noise; `energy`, the sampled energy
 burn_in      policies that end when the burn-in ends: `pace` (rho, with the search `step_size`) and `masses` of
              pseudo-Langevin, `tuning` of trajectories
-walkers      blocks of walkers that are advanced together, with their state, checkpoint, observables and recorded steps
-temperature  walkers that move in temperature: `exchange`, `simulated`, and the `ladder` where temperatures stand
+walkers      blocks of walkers that advance together, with their state, checkpoint, observables and recorded steps
+temperature  walkers that move in temperature: `exchange` and `simulated`; `ladder` places the temperatures
 streams      random numbers, one stream per (seed, walker, purpose)
 kinds        the one table of samplers
 sections     [sampler] and [tempering] of a configuration
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def variables(config: SamplerConfig, layout: Layout, unit: str) -> list[Variable]:
-    """What walkers of `config.kind` record of themselves; `unit` is that of the energy."""
+    """The variables that walkers of `config.kind` record. `unit` is the unit of the energy."""
     from protmpi.sampling.walkers import block
 
     own: list[Variable] = _block(config).variables(layout)
@@ -48,9 +48,9 @@ def build(
     seed: int,
     anneal: Sequence[Sequence[float]] = (),
 ) -> Block[Any]:
-    """Walkers of global indices `walkers` at `start` (W, P) and `temperatures` (W,), by the kernel of `config.kind`.
+    """Walkers `walkers` (global indices) at `start` (W, P) and `temperatures` (W,), with the kernel of `config.kind`.
 
-    `anneal`: temperatures that each walker is led through first (trajectories).
+    `anneal`: temperatures that each walker passes first (trajectories only).
     """
     made: Block[Any] = _block(config)(walkers, start, temperatures, energy, config, seed, anneal)
     return made

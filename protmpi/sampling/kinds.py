@@ -1,4 +1,4 @@
-"""The one table of samplers: `sampler.kind` -> the walkers that it advances, and what it asks of them."""
+"""The table of samplers: `sampler.kind` -> the class of its walkers, and the properties of its kernel."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class SamplerKind(NamedTuple):
-    """A kernel, on the sphere |w|² = Q or not."""
+    """A kernel with or without the constraint |w|² = Q."""
 
     block: str
-    """The class of its walkers, a `walkers.block.Block`, as "module:class": it needs torch."""
+    """The class of its walkers, a `walkers.block.Block`, as "module:class", because it needs torch."""
     on_sphere: bool
     full_batch: bool
     """Whether its steps are gradients of all training samples."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Kind = str
 else:
     Kind = Literal[("auto", *SAMPLERS)]
-FULL_BATCH = 50_000  # training samples up to which a full gradient counts as affordable
+FULL_BATCH = 50_000  # most training samples for which "auto" takes full gradients
 
 
 def _increasing(temperatures: list[float]) -> list[float]:
@@ -34,7 +34,7 @@ def _starts(given: list[str]) -> list[str]:
     given = [start if start in ("ES", "OT", "random") else expanded(start) for start in given]
     for start in given:
         if start not in ("ES", "OT", "random") and not start.endswith(".zarr"):
-            raise ValueError(f'{start!r} is no start; choose "ES", "OT", "random" or a store (its name ends in .zarr)')
+            raise ValueError(f'{start!r} is not a start; choose "ES", "OT", "random" or a store (NAME.zarr)')
     return given
 
 
@@ -50,10 +50,10 @@ class SamplerConfig(Section):
         "(constrained) or not; auto: on the sphere, trajectories of up to 50 000 training samples, else pseudo-Langevin"
     )  # fmt: skip
     scheme: Literal["single", "double"] = key(
-        "single", "one mini-batch shared by two steps, or two per step (published)", of=LANGEVIN
+        "single", "one mini-batch for two half kicks (single), or two per step (double, published)", of=LANGEVIN
     )
     fixman: bool = key(
-        True, "add the potential that makes exp(-U/T) exact on the sphere; false as in published runs", of=SPHERE
+        True, "add the potential that makes exp(-U/T) exact on the sphere; published runs have false", of=SPHERE
     )
     temperatures: Annotated[list[Positive], Field(min_length=1), AfterValidator(_increasing)] = key(
         [1e-5, 3e-5, 1e-4, 2e-4, 3e-4, 4.5e-4, 6e-4, 8e-4], "temperature of each slot, increasing", "energy"
@@ -67,7 +67,7 @@ class SamplerConfig(Section):
         "shared", "squared norm Q of the sphere: for all that of the first ES weights (else of the first walker), each "
         "walker's own, or a number; starts are scaled to it", of=SPHERE)  # fmt: skip
     anneal: Annotated[list[Positive], AfterValidator(_decreasing)] = key(
-        [], "falling temperatures that fresh weights are led through before their own", "energy", of=TRAJECTORIES
+        [], "falling temperatures that fresh weights pass before their own", "energy", of=TRAJECTORIES
     )
     anneal_steps: Count = key(
         1_000, "steps at each temperature of anneal, within the burn-in", "steps", of=TRAJECTORIES
@@ -79,23 +79,21 @@ class SamplerConfig(Section):
     )
     momentum_kept: Annotated[float, Field(gt=0, le=1)] = key(
         1.0,
-        "share of the momentum kept from step to step of a trajectory: 1 is hybrid Monte Carlo, less is Langevin",
+        "fraction of the momentum kept between the steps of a trajectory: 1 is hybrid Monte Carlo, less is Langevin",
         of=TRAJECTORIES,
     )
-    acceptance: Share = key(
-        0.7, "trajectories tune their time step for this acceptance during burn-in", of=TRAJECTORIES
-    )
+    acceptance: Share = key(0.7, "acceptance to which the burn-in tunes the time step of trajectories", of=TRAJECTORIES)
     rho: Share | list[Share] | Literal["auto"] = key(
         1e-3,
-        "share of the thermal noise that mini-batches supply: sets the step size; one for all, or per temperature",
+        "fraction of the thermal noise from mini-batches; it sets the step size; one for all, or per temperature",
         of=LANGEVIN,
     )
     rho_first: Share | None = key(
         None,
-        "rho in the first half of the burn-in: large, takes slow modes to equilibrium soon, heats stiff ones",
+        "rho in the first half of the burn-in; a large one relaxes slow modes sooner but heats stiff ones",
         of=LANGEVIN,
     )
-    rho_max: Share = key(0.3, "where rho would pass this, the mass grows instead", of=LANGEVIN)
+    rho_max: Share = key(0.3, "largest rho of a parameter; beyond it the mass grows", of=LANGEVIN)
     rho_tolerance: Share = key(0.01, 'largest error of the kinetic temperature that rho = "auto" accepts', of=LANGEVIN)
     collective_tolerance: Positive = key(
         0.1, 'largest excess temperature, over T, where mini-batch noise is strongest, for rho = "auto"', of=LANGEVIN
@@ -106,23 +104,23 @@ class SamplerConfig(Section):
     min_extractions: Annotated[int, Field(ge=2)] = key(100, "mini-batches added at a time to estimate s²")
     max_extractions: Annotated[int, Field(ge=2)] = key(1_000, "most mini-batches for one estimate of s²", of=LANGEVIN)
     threshold_est: Positive = key(
-        0.1, "s² has converged when the next estimate of s is within this share of it", of=LANGEVIN
+        0.1, "an estimate of s² has converged when s changes by less than this fraction", of=LANGEVIN
     )
     log_zerovar: Annotated[float, Field(le=0)] = key(-8.0, "log10 of the floor of s²")
     mass_floor: Annotated[float, Field(ge=0)] = key(
-        0.1, "masses take s² at least as large as this share of its mean over the parameter array"
+        0.1, "least s² in a mass, as a fraction of its mean over the parameter array"
     )
-    layer_mean: bool = key(False, "masses take the mean of s² over each parameter array")
+    layer_mean: bool = key(False, "masses use the mean of s² over each parameter array")
     min_adj_step: Count = key(1_000, "fewest steps between two estimates of s²", "steps")
     max_adj_step: Count = key(50_000, "most steps between two estimates of s²", "steps", of=LANGEVIN)
     threshold_adj: Positive = key(
-        0.1, "s² is steady when it agrees with the last estimate within this share", of=LANGEVIN
+        0.1, "s² is steady if it agrees with the last estimate within this fraction", of=LANGEVIN
     )
     p_reset: Annotated[float, Field(ge=0, le=1)] = key(
-        0.1, "probability that an adaptation sets the masses anew", of=LANGEVIN
+        0.1, "probability that an adaptation computes all masses again", of=LANGEVIN
     )
     adapt_until: Annotated[int, Field(ge=0)] = key(
-        10_000, "burn-in: masses and step size adapt up to here, only draws after it are measured", "steps"
+        10_000, "last step of the burn-in, in which masses and step size adapt; only later draws are measured", "steps"
     )
 
     @model_validator(mode="after")
@@ -151,7 +149,7 @@ class SamplerConfig(Section):
         if self.rho == "auto" and not self.full_batch and self.adapt_until < shortest:
             raise ValueError(f'adapt_until: {self.adapt_until} is too short to find rho = "auto"; at least {shortest}')
         if self.rho_first and (self.rho == "auto" or self.full_batch):
-            raise ValueError('rho_first: is for pseudo-Langevin with a rho set by hand; "auto" begins on its own')
+            raise ValueError('rho_first: is for pseudo-Langevin with a rho set by hand; "auto" chooses its own')
         if self.max_extractions < self.min_extractions:
             raise ValueError(
                 f"max_extractions: {self.max_extractions} is below min_extractions ({self.min_extractions})"
@@ -161,7 +159,7 @@ class SamplerConfig(Section):
         return self
 
     def rho_at(self, temperature: float) -> float:
-        """The share that was set by hand for a walker at `temperature`, one of `temperatures`."""
+        """The rho that was set by hand for a walker at `temperature`, one of `temperatures`."""
         assert self.rho != "auto"
         if not isinstance(self.rho, list):
             return self.rho
@@ -174,7 +172,7 @@ class SamplerConfig(Section):
             raise ValueError(f"anneal: {len(self.anneal)} temperatures x anneal_steps = {self.anneal_steps} must end "
                              f"by half of adapt_until = {self.adapt_until}")  # fmt: skip
         if self.anneal and self.anneal_steps % self.trajectory:
-            raise ValueError(f"anneal_steps: {self.anneal_steps} is no multiple of trajectory = {self.trajectory}")
+            raise ValueError(f"anneal_steps: {self.anneal_steps} is not a multiple of trajectory = {self.trajectory}")
         return self
 
     @property
@@ -184,14 +182,14 @@ class SamplerConfig(Section):
 
     @property
     def full_batch(self) -> bool:
-        """Whether steps are those of full-batch trajectories."""
+        """Whether steps use full-batch gradients."""
         return self.kind != "auto" and self.kind in TRAJECTORIES
 
     def resolved(self, train_size: int) -> SamplerConfig:
-        """The same with the kind that "auto" stands for: trajectories up to FULL_BATCH training samples.
+        """The section with kind = "auto" resolved: trajectories for up to FULL_BATCH training samples.
 
-        Full batches have no noise and a Metropolis test; mini-batches save at most train_size / batch, and their noise
-        in stiff directions takes that back many times over while it is small (docs/method/energy.md section 5).
+        Full batches have no noise and a Metropolis test. Mini-batches save at most a factor train_size / batch. For
+        small training sets, their noise in stiff directions costs more than that (docs/method/energy.md section 5).
         """
         if self.kind != "auto":
             return self
@@ -210,8 +208,8 @@ def rho_limit(scheme: str, m1: float) -> float:
 class TemperingConfig(Section):
     """Walkers that move in temperature.
 
-    Replica exchange: walkers_per_temperature ladders of one walker per temperature, which swap temperatures. Simulated
-    tempering: `walkers` walkers, each of which jumps over all temperatures by learned weights.
+    Replica exchange has walkers_per_temperature ladders of one walker per temperature, which swap temperatures.
+    Simulated tempering has `walkers` walkers, each of which jumps over all temperatures with learned weights.
     """
 
     kind: Literal["none", "exchange", "simulated"] = key(
@@ -222,13 +220,13 @@ class TemperingConfig(Section):
     )
     t_max: Positive | None = key(None, "highest temperature", "energy")
     slots: Annotated[int, Field(ge=2)] | Literal["auto"] | None = key(
-        None, 'number of temperatures; "auto": as many as a short pilot finds enough'
+        None, 'number of temperatures; "auto": a short pilot finds it'
     )
     walkers: Count = key(1, "walkers of simulated tempering")
     exchange_every: Count = key(500, "steps between two sweeps of moves; a multiple of run.record_every", "steps")
-    scheme: Literal["even-odd", "random"] = key("even-odd", "even and odd pairs in turn (faster), or by a coin")
+    scheme: Literal["even-odd", "random"] = key("even-odd", "even and odd pairs in turn (faster), or at random")
     burn_in: Count = key(
-        20_000, "the ladder (or the weights) are learned up to here and then frozen; later draws are measured", "steps"
+        20_000, "last step at which the ladder or its weights are learned; only later draws are measured", "steps"
     )
 
     @model_validator(mode="after")

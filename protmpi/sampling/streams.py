@@ -1,8 +1,8 @@
-"""Random numbers: one stream per (seed, walker, purpose), so that a walker's draws depend on nothing else.
+"""Random numbers: one stream per (seed, walker, purpose). The draws of a walker depend on nothing else.
 
-Streams are numpy PCG64DXSM generators made from SeedSequence spawn keys; the normals of every step ("momentum") come
-from torch generators on the device of the walkers, four times faster there: Mersenne twisters on a CPU, Philox on a
-GPU, seeded from the same spawn keys. A checkpoint holds all their states as 64-bit words.
+Streams are numpy PCG64DXSM generators made from SeedSequence spawn keys. The normals of every step ("momentum") come
+from torch generators on the device of the walkers, which are four times faster: Mersenne twisters on a CPU, Philox on
+a GPU, seeded from the same spawn keys. A checkpoint holds all states as 64-bit words.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MOVES = 0x45584348  # key of the counter-based stream that moves walkers in temperature, apart from all SeedSequences
+MOVES = 0x45584348  # key of the counter-based stream that moves walkers in temperature, distinct from all SeedSequences
 PURPOSES = ("minibatch", "momentum", "variance", "reset", "metropolis", "exchange")
-"""What a walker draws random numbers for. The order is part of every run's identity: append only."""
+"""Purposes of the random numbers of a walker. The order is part of the identity of every run: append only."""
 EVERY_STEP = "momentum"
 
 WORDS = 6  # 128-bit state, 128-bit increment, half-used 32-bit draw
 _LOW = (1 << 64) - 1
 # torch's state of a Mersenne twister: seed (8 bytes), words left and whether seeded (4 each), next word (8), 624 words
-# in 8 bytes each, then what normal_ keeps
+# in 8 bytes each, then the value that normal_ keeps
 _LEFT, _TWISTER = slice(8, 12), slice(24, 24 + 624 * 8)
 
 
 def generator(seed: int, *spawn_key: int) -> np.random.Generator:
-    """A stream of its own for every spawn key."""
+    """The stream of a spawn key."""
     return np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(seed, spawn_key=spawn_key)))
 
 
 def uniforms(seed: int, sweep: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform numbers in [0, 1) of a sweep, from a counter: no state to store, the same on every rank."""
+    """Uniform numbers in [0, 1) of a sweep, from a counter. They need no stored state and are equal on every rank."""
     return np.random.Generator(np.random.Philox(key=[seed, MOVES], counter=[0, 0, 0, sweep])).random(shape)
 
 
 def device_generator(device: torch.device | str, seed: int, *spawn_key: int) -> torch.Generator:
-    """The same on a device.
+    """The torch generator of a spawn key on a device.
 
-    torch would seed a Mersenne twister with 32 bits, so that some two of 100 000 walkers would be likely to share a
-    stream; numpy seeds one with all its words, which are put in place.
+    torch seeds a Mersenne twister with 32 bits, so two of 100 000 walkers would probably have the same stream. numpy
+    seeds all words of the state, which are copied into the torch generator.
     """
     sequence, made = np.random.SeedSequence(seed, spawn_key=spawn_key), torch.Generator(device)
     if made.device.type != "cpu":
@@ -52,13 +52,13 @@ def device_generator(device: torch.device | str, seed: int, *spawn_key: int) -> 
 
 
 class Streams:
-    """The streams of some walkers, given by their global indices, those of every step on `device`."""
+    """The streams of some walkers, given by global indices. The streams of every step are on `device`."""
 
     def __init__(self, seed: int, walkers: Sequence[int], device: torch.device | str = "cpu") -> None:
         self._generators = [[generator(seed, walker, p) for p in range(len(PURPOSES))] for walker in walkers]
         fast = PURPOSES.index(EVERY_STEP)
         self.every_step = [device_generator(device, seed, walker, fast) for walker in walkers]
-        """What `step_normals` draws from, one generator for each walker."""
+        """The generators of `step_normals`, one for each walker."""
 
     def __len__(self) -> int:
         return len(self._generators)
@@ -68,7 +68,7 @@ class Streams:
         return [self._generators[row][column] for row in (range(len(self)) if rows is None else rows)]
 
     def step_normals(self, like: Tensor) -> Tensor:
-        """Standard normals in the shape (walkers, ...), in the type and on the device of `like`, for a step of all."""
+        """Standard normals (walkers, ...) for a step of all walkers, in the type and on the device of `like`."""
         out = torch.empty_like(like)
         for stream, row in zip(self.every_step, out, strict=True):
             row.normal_(generator=stream)
@@ -94,7 +94,7 @@ class Streams:
         return float(self._of(purpose, [row])[0].random())
 
     def state(self) -> np.ndarray:
-        """Where every stream stands: uint64 (walkers, words)."""
+        """The state of every stream: uint64 (walkers, words)."""
         words = np.zeros((len(self), len(PURPOSES), WORDS), dtype=np.uint64)
         for row, streams in enumerate(self._generators):
             for column, stream in enumerate(streams):
@@ -108,7 +108,7 @@ class Streams:
         return np.concatenate([words.reshape(len(self), -1), fast], axis=1)
 
     def restore(self, words: np.ndarray) -> None:
-        """Put every stream where `state` found it."""
+        """Restore every stream to a result of `state`."""
         slow, fast = np.split(words, [len(PURPOSES) * WORDS], axis=1)
         for row, streams in enumerate(self._generators):
             self.every_step[row].set_state(torch.from_numpy(fast[row].copy().view(np.uint8)))

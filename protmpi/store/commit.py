@@ -1,8 +1,8 @@
-"""Commit records: payload first, fsync, then one atomic rename. Only what a record counts exists for readers.
+"""Commit records: payload first, fsync, then one atomic rename. Readers see only the rows that a record counts.
 
-`commits/00000012.json` holds how far the run has come (step, draws, snapshots), which checkpoint goes with it, and a
-sha256 of the rows that came since the record before. The record carries its own sha256; one that does not
-match is damaged and the record before it is used.
+`commits/00000012.json` holds the progress of the run (step, draws, snapshots), the name of its checkpoint, and a sha256
+of the rows since the previous record. A record carries its own sha256. A record that does not match it is damaged, and
+the previous record is used.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from protmpi.store import files
 FOLDER = "commits"
 KEYS = {"commit": int, "step": int, "checkpoint": int, "draws": int, "snapshots": int, "ranks": int,
         "seconds": float, "time": float, "lost": list, "pieces": list, "state": list}  # fmt: skip
-"""What every record holds, and of which type."""
+"""Keys and types of every record."""
 
 
 def sha256_of_rows(rows: np.ndarray) -> str:
-    """Hash of the values themselves (C order), whatever the chunking or the compression."""
+    """Hash of the values (C order), independent of chunks and compression."""
     return hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
 
 
 def path_of(store: Path, number: int) -> Path:
-    """Where the record of commit `number` is."""
+    """Path of the record of commit `number`."""
     return store / FOLDER / f"{number:08d}.json"
 
 
 def write_record(store: Path, record: dict[str, Any]) -> None:
-    """Publish commit `record["commit"]`: the moment at which its rows come into being."""
+    """Publish commit `record["commit"]`. From this moment readers see its rows."""
     body = json.dumps(record, sort_keys=True)
     sealed = {**record, "sha256": hashlib.sha256(body.encode()).hexdigest()}
     files.publish(path_of(store, record["commit"]), json.dumps(sealed, sort_keys=True))
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A commit record, or None where it is damaged."""
+    """A commit record, or None if it is damaged."""
     try:
         record = json.loads(files.read(path, files.LARGEST_METADATA))
         seal = record.pop("sha256")
@@ -63,16 +63,16 @@ def last_record(store: Path) -> dict[str, Any] | None:
 
 
 def damaged_after(store: Path, number: int) -> list[Path]:
-    """Records newer than commit `number`: damaged ones, if `number` is the newest whole one."""
+    """Records newer than commit `number`. They are damaged if `number` is the newest whole commit."""
     return [path for path in record_paths(store) if path.name > path_of(store, number).name]
 
 
 def pass_over(store: Path) -> list[str]:
-    """Set the damaged records after the newest whole one aside, so that no new one overwrites them; a line for each."""
+    """Rename the damaged records after the newest whole one, so that no new record overwrites them. A line for each."""
     last = last_record(store)
     number = last["commit"] if last else -1
     after = f"commit {number}" if last else "the beginning"
-    return [f"{path} is damaged, it is now {set_aside(path).name}; going on from {after}"
+    return [f"{path} is damaged and was renamed to {set_aside(path).name}; continuing from {after}"
             for path in damaged_after(store, number)]  # fmt: skip
 
 

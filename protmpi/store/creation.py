@@ -1,4 +1,4 @@
-"""Creates a store with all its metadata, and lengthens it: rank 0 alone, while nobody writes."""
+"""Create a store with all its metadata, or extend it. Rank 0 does this alone, while no rank writes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from protmpi.store.schema import SCHEMA, Schema
 from protmpi.variables import Axis, Constant
 
 STEP_ARRAYS: dict[Axis, str] = {"draw": "step", "snapshot": "snapshot_step"}
-"""Names of the arrays that hold the steps done at each row."""
+"""Names of the arrays with the number of steps at each row."""
 
 
 def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes: dict[str, Any]) -> None:
-    """Make a store with all its metadata (rank 0 only, before anyone writes). It appears at `path` in one rename."""
+    """Make a store with all its metadata (rank 0 only, before any rank writes). It appears at `path` in one rename."""
     if path.exists():
         raise StoreError(f"{path}: exists already and is not a protmpi store; choose another --store")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ def create(path: Path, schema: Schema, constants: Sequence[Constant], attributes
 
 
 def extend(path: Path, schema: Schema, attributes: dict[str, Any]) -> None:
-    """Lengthen a store for more steps (rank 0 only). Committed rows stay as they are.
+    """Extend a store to more steps (rank 0 only). Committed rows do not change.
 
-    The attributes come last and in one rename: until then the store is of the old length, and is lengthened again.
+    The attributes are written last, in one rename. Until then the store has its old length and can be extended again.
     """
     folder = Files(path)
     group = zarr.open_group(folder, mode="r+", use_consolidated=False)

@@ -1,11 +1,11 @@
-"""The files of a store: written so that they are there whole or not at all, read without trust.
+"""The files of a store: they are written whole or not at all, and read as untrusted.
 
-Every write of a run goes through `put`: beside the place, forced to the disk, then renamed. A kill or a power cut at
-any moment leaves the old file or the new one, and at worst a `.NAME.draft` beside it, which the next write of that file
-replaces. Folders are forced to the disk by `Files.sync`, before a commit counts what is in them.
+Every write of a run goes through `put`: it writes a draft, forces it to the disk and renames it. A kill or a power cut
+at any moment leaves the old file or the new one, and at worst a `.NAME.draft`, which the next write replaces.
+`Files.sync` forces folders to the disk before a commit counts their files.
 
-A store may come from anywhere: only plain files inside it are read, of bounded size, and chunks that say how much they
-unpack to.
+A store may come from any source. So only plain files inside it are read, of bounded size, and only chunks that declare
+their unpacked size.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def put(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that is there whole or not at all; its folder is not yet forced to the disk."""
+    """Write a file whole or not at all. Its folder is not yet forced to the disk."""
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.draft")
@@ -39,7 +39,7 @@ def put(path: Path, content: bytes | memoryview) -> None:
 
 
 def publish(path: Path, text: str) -> None:
-    """Write a small file that outlives a power cut from the moment on that this returns."""
+    """Write a small file. Once this returns, the file survives a power cut."""
     put(path, text.encode())
     sync_folders([path.parent])
 
@@ -55,10 +55,10 @@ def sync_folders(folders: Iterable[Path]) -> None:
 
 
 def inspect(path: Path, largest: int) -> None:
-    """Raise StoreError unless this is a plain file of at most `largest` bytes; OSError where there is none."""
+    """Raise StoreError unless this is a plain file of at most `largest` bytes; OSError if there is none."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{path}: is no plain file")
+        raise StoreError(f"{path}: is not a plain file")
     if found.st_size > largest:
         raise StoreError(f"{path}: has {found.st_size} bytes, at most {largest} are allowed")
 
@@ -78,7 +78,7 @@ class Files(LocalStore):
 
     async def set(self, key: str, value: Any) -> None:
         path = self.root / key
-        self.root.stat()  # raises where the store was deleted: it is not made anew
+        self.root.stat()  # raises if the store was deleted: it is not created again
         await asyncio.to_thread(put, path, value.as_buffer_like())
         self._touched.update(folder for folder in path.parents if folder.is_relative_to(self.root))
 
@@ -96,7 +96,7 @@ class Files(LocalStore):
         return await super().get(key, prototype, byte_range)
 
     def _inspect(self, key: str) -> None:
-        """Raise StoreError where a file is not what a run writes; one that is missing is left to zarr."""
+        """Raise StoreError if a file is not what a run writes. A missing file is left to zarr."""
         path = self.root / key
         if not path.exists() or path.is_dir():
             return
@@ -108,15 +108,15 @@ class Files(LocalStore):
         with path.open("rb") as file:
             size = unpacked_size(file.read(18))
         if size is None:
-            raise StoreError(f"{path}: is damaged; `protmpi verify` tells what of the store is whole")
+            raise StoreError(f"{path}: is damaged; `protmpi verify` reports what is whole")
         if size > LARGEST_CHUNK:
             raise StoreError(f"{path}: unpacks to {size} bytes, at most {LARGEST_CHUNK} are allowed")
 
 
 def unpacked_size(head: bytes) -> int | None:
-    """Size that a zstd frame says it unpacks to, None where it says nothing (RFC 8878, section 3.1.1.1).
+    """Unpacked size that a zstd frame declares, None if it declares none (RFC 8878, section 3.1.1.1).
 
-    The decoder allocates as much as is said here before it looks at the content.
+    The decoder allocates this size before it reads the content.
     """
     if len(head) < 6 or head[:4] != ZSTD_MAGIC:
         return None

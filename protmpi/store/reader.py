@@ -1,4 +1,4 @@
-"""Reads a store while it grows or after it has ended: committed rows only, with numpy, zarr and xarray alone."""
+"""Read a store while it grows or after its end: committed rows only, with numpy, zarr and xarray alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """A run as its last whole commit left it."""
+    """A run at its last whole commit."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -43,7 +43,7 @@ class Store:
         if not isinstance(self.config, dict) or not isinstance(self.config.get("sampler"), dict):
             raise StoreError(f"{self.path}: has no configuration in it")
         self.record = commit.last_record(self.path)
-        """Last whole commit record, None before the first one."""
+        """The last whole commit record. None before the first commit."""
         if self.record and not (0 <= self.draws <= self.schema.draws and 0 <= self.snapshots <= self.schema.snapshots):
             raise StoreError(f"{self.path}: commit {self.record['commit']} counts {self.draws} draws and "
                              f"{self.snapshots} snapshots, the store is for {self.schema.draws} and "
@@ -65,7 +65,7 @@ class Store:
 
     @property
     def burn_in(self) -> int:
-        """Steps before anything is measured."""
+        """Number of steps before the first measured draw."""
         burn_in = self.attributes.get("burn_in", self.config["sampler"].get("adapt_until"))
         if not isinstance(burn_in, int) or burn_in < 0:
             raise StoreError(f"{self.path}: burn_in is {burn_in!r}, a number of steps is expected")
@@ -80,7 +80,7 @@ class Store:
         }
 
     def differing(self, identity: Mapping[str, Any]) -> list[str]:
-        """Where the identity of the run differs from another one: "key old -> new"."""
+        """Differences between the identity of the run and another identity: "key old -> new"."""
         old = self.attributes.get("identity")
         if not isinstance(old, dict):
             return ["the identity of the run is missing"]
@@ -92,9 +92,9 @@ class Store:
         return name in self._group
 
     def read(self, name: str) -> np.ndarray:
-        """Committed rows (walker, draw or snapshot, ...) of a variable, or the whole of a constant.
+        """Committed rows (walker, draw or snapshot, ...) of a variable, or a whole constant.
 
-        Raises StoreError where the array is missing, damaged, or larger than the memory of this machine.
+        Raises StoreError if the array is missing, damaged, or larger than the memory of this machine.
         """
         array, variable = self._array(name), self.variables.get(name)
         if variable is None:
@@ -112,16 +112,16 @@ class Store:
     def read_checkpoint(
         self, record: dict[str, Any], walkers: range, like: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
-        """State of the walkers at a commit: arrays (len(walkers), ...), where `like` is given those that it names.
+        """State of the walkers at a commit: arrays (len(walkers), ...), only those of `like` if it is given.
 
-        Raises StoreError where an array is missing, is not what was committed, or has not the type of its namesake in
-        `like` and for each walker its shape; nothing is touched then.
+        Raises StoreError if an array is missing or is not the committed one, or if its type or its shape for a walker
+        differs from `like`. The store does not change.
         """
         self._require_state(record, like or {})
         folder, of = f"checkpoint/{record['checkpoint']}", f"of commit {record['commit']}"
         arrays: dict[str, np.ndarray] = {}
         with self._damage(f"the state {of} is damaged"):
-            group = zarr.open_group(self._files, mode="r", use_consolidated=False)  # which knows no checkpoints
+            group = zarr.open_group(self._files, mode="r", use_consolidated=False)  # it knows no checkpoints
             for key, walker, sha256 in record["state"]:
                 if like is not None and key not in like:
                     continue
@@ -144,7 +144,7 @@ class Store:
             group = zarr.open_group(self._files, mode="r", use_consolidated=False)
             for key in like.keys() & stored:
                 array = group.get(f"{folder}/{key}")
-                if isinstance(array, zarr.Array):  # else it is damaged, which is not said here
+                if isinstance(array, zarr.Array):  # else it is damaged, which the caller reports
                     found, wanted = (array.shape[1:], array.dtype), (like[key].shape[1:], like[key].dtype)
                     if found != wanted:
                         wrong.append(f"{key} has shape {found[0]} and type {found[1]}, not {wanted[0]} and {wanted[1]}")
@@ -156,7 +156,7 @@ class Store:
                              "start afresh with another --store")  # fmt: skip
 
     def _array(self, name: str) -> zarr.Array:
-        """An array whose metadata are those that the layout asks for."""
+        """An array whose metadata match the layout."""
         with self._damage(f"the metadata of {name} are damaged"):
             array = self._group.get(name)
         if not isinstance(array, zarr.Array):
@@ -167,7 +167,7 @@ class Store:
             plain = dtype in DTYPES and math.prod(chunks) * array.dtype.itemsize <= LARGEST_CHUNK
         else:
             wanted = self.schema.array_shape(variable)
-            # a run that is just being lengthened has longer arrays before its layout says so
+            # while a run is extended, its arrays are longer than its layout
             seen = (*shape[:1], *(min(n, wanted[1]) for n in shape[1:2]), *shape[2:])
             plain = (seen, chunks, dtype) == (wanted, self.schema.chunk_shape(variable), variable.dtype)
         if not plain or codecs != ["bytes", "zstd"]:
@@ -176,16 +176,16 @@ class Store:
         return array
 
     def _rows(self, array: zarr.Array, name: str, shape: tuple[int, ...], where: Any = None) -> np.ndarray:
-        """The first `shape` numbers of an array, or those at `where`."""
+        """The first `shape` numbers of an array, or the numbers at `where`."""
         size, memory = math.prod(shape) * array.dtype.itemsize / 1e9, available_memory() / 1e9
         if size > memory:
             raise StoreError(f"{self.path}: {name} has {size:.3g} GB of rows, this machine {memory:.3g} GB of memory")
-        with self._damage(f"{name} is damaged; `protmpi verify` tells more"):
+        with self._damage(f"{name} is damaged; `protmpi verify` reports more"):
             return np.asarray(array[where or tuple(slice(n) for n in shape)])
 
     @contextmanager
     def _damage(self, what: str) -> Iterator[None]:
-        """Zarr takes files apart without checking them: any exception may come out of a damaged one."""
+        """Turn any exception into a StoreError: zarr parses files unchecked, and a damaged one may raise anything."""
         try:
             yield
         except StoreError:
@@ -202,7 +202,7 @@ class Store:
         return whole.isel(draw=slice(self.draws), snapshot=slice(self.snapshots))
 
     def digest(self) -> str:
-        """sha256 of the physics content: equal for equal draws, whatever the ranks, host, chunks or time."""
+        """sha256 of the physics content: equal draws have equal digests, for any ranks, host, chunks and time."""
         total = hashlib.sha256()
         for variable in sorted(self.schema.variables, key=lambda v: v.name):
             if variable.physics:
@@ -235,7 +235,7 @@ class Store:
 
 
 def available_memory() -> int:
-    """Bytes that this process may use at most."""
+    """Most bytes that this process may use."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return physical if limit == resource.RLIM_INFINITY else min(physical, limit)

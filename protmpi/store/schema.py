@@ -1,4 +1,4 @@
-"""Which arrays a store holds: pure functions from the configuration, the same on every rank."""
+"""The arrays of a store: pure functions of the configuration, the same on every rank."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from protmpi.store.files import LARGEST_CHUNK
 from protmpi.variables import Axis, Variable
 
 SCHEMA = "protmpi-store-1"
-CHECKPOINTS = 3  # the two last commits stay whole while the next one is being written
+CHECKPOINTS = 3  # the last two commits stay whole while the next one is written
 
 DTYPES = ("float64", "float32", "int64", "int32", "uint8")
 MOST_VARIABLES, MOST_AXES = 256, 8
@@ -31,7 +31,7 @@ class Schema:
     draws_per_chunk: int
     variables: tuple[Variable, ...]
     walkers_per_block: int = 1
-    """Walkers that one rank advances together, whatever the number of ranks."""
+    """Walkers that one rank advances together, for any number of ranks."""
 
     @property
     def draws(self) -> int:
@@ -49,7 +49,7 @@ class Schema:
         return self.draws if axis == "draw" else self.snapshots
 
     def steps_of(self, axis: Axis) -> np.ndarray:
-        """Steps done at each row."""
+        """Number of steps at each row."""
         every = self.record_every if axis == "draw" else self.snapshot_every
         return every * np.arange(1, self.length(axis) + 1)
 
@@ -60,17 +60,17 @@ class Schema:
         return (self.walkers, self.length(variable.axis), *variable.shape)
 
     def chunk_shape(self, variable: Variable) -> tuple[int, ...]:
-        """One flush of draws of a block, or of snapshots of a walker: every chunk has exactly one writer.
+        """Shape of a chunk: draws of a block, or snapshots of a walker. Every chunk has exactly one writer.
 
         Draws are small and many: a file for each number of each walker would take longer than its steps on a GPU.
-        Snapshots are large, and whoever reads them reads one walker at a time.
+        Snapshots are large, and readers read one walker at a time.
         """
         together = self.walkers_per_chunk if variable.axis == "draw" else 1
         return (together, self.rows_per_chunk(variable.axis), *variable.shape)
 
     @property
     def walkers_per_chunk(self) -> int:
-        """Of draws, and of checkpoints."""
+        """Chunk shape of draws and of checkpoints."""
         return min(self.walkers, self.walkers_per_block)
 
     def bytes(self) -> int:
@@ -87,7 +87,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, stored: Any) -> Schema:
-        """Raises StoreError, without a file name, where this is no layout that a run writes."""
+        """Raise StoreError, without a file name, if no run writes this layout."""
         try:
             found = TypeAdapter(cls).validate_python(stored)
         except ValidationError as error:
@@ -100,7 +100,7 @@ class Schema:
         for v in found.variables:
             plain = v.name.isidentifier() and v.dtype in DTYPES and len(v.dims) == len(v.shape) <= MOST_AXES
             if not plain or not all(0 <= n < 2**31 for n in v.shape):
-                raise StoreError(f"layout: {v.name!r} is no variable that a run records")
+                raise StoreError(f"layout: {v.name!r} is not a variable of a run")
             if math.prod(found.chunk_shape(v)) * np.dtype(v.dtype).itemsize > LARGEST_CHUNK:
                 raise StoreError(f"layout: a chunk of {v.name} is larger than {LARGEST_CHUNK} bytes")
         return found

@@ -1,8 +1,8 @@
-"""Whether a store holds what it promises, and the way back to the newest commit that does.
+"""Check of a whole store, and the return to its newest whole commit.
 
-Checked are the seals, numbers and counts of the commit records, the sha256 of all committed rows, of the constants and
-of the checkpoints of the last two commits, the metadata of every array, and that the identity is that of the stored
-configuration.
+The check covers the seals, numbers and counts of the commit records, the sha256 of all committed rows, of the constants
+and of the checkpoints of the last two commits, the metadata of every array, and the agreement of the identity with the
+stored configuration.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from protmpi.store.schema import CHECKPOINTS
 from protmpi.variables import Variable
 
 Physics = Callable[[dict[str, Any]], dict[str, Any]]
-"""The keys and values that decide every draw, from a stored configuration."""
+"""Function that gives the keys and values that determine the draws, from a stored configuration."""
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found: `flaws`, one line each, and the newest commit to which a run can go back, None if there is none.
+    """Result of a check: `flaws`, one line each, and the newest commit to which a run can return, or None.
 
-    `lost` is the oldest commit with damaged rows, None where all rows are whole.
+    `lost` is the oldest commit with damaged rows, None if all rows are whole.
     """
 
     store: Store
@@ -37,13 +37,13 @@ class Examination:
 
     @property
     def last(self) -> int:
-        """Number of the newest record, whole or not, -1 before the first."""
+        """Number of the newest record, whole or not; -1 before the first."""
         paths = commit.record_paths(self.store.path)
         return int(paths[-1].stem) if paths else -1
 
 
 def examine(path: Path, physics: Physics) -> Examination:
-    """Check everything; reads the whole store. Raises StoreError where it is too damaged to be opened."""
+    """Check the whole store. Raises StoreError if it is too damaged to be opened."""
     store, flaws, records = Store(path), [], []
     flaws += _metadata(store) + _constants(store) + _identity(store, physics)
     paths = commit.record_paths(store.path)
@@ -65,7 +65,7 @@ def examine(path: Path, physics: Physics) -> Examination:
         if record is None or lost is not None or number < len(records) - CHECKPOINTS:
             continue
         state = _checkpoint(store, record)
-        # an older one may be half overwritten by the next commit, or wholly by one that was set aside
+        # an older checkpoint may be overwritten, in part by the next commit or as a whole by a commit that was renamed
         if number >= len(records) - (CHECKPOINTS - 1) and record["checkpoint"] not in overwritten:
             flaws += state
         if not state:
@@ -74,10 +74,10 @@ def examine(path: Path, physics: Physics) -> Examination:
 
 
 def repair(found: Examination) -> list[str]:
-    """Set the records aside that are newer than the newest whole commit; returns what is lost by it, a line each.
+    """Rename the records newer than the newest whole commit. Returns what is lost, one line each.
 
-    Nothing is deleted and nothing else is touched: a run that goes on writes over rows that no record counts.
-    Raises StoreError where no commit is whole whose checkpoint is still there.
+    Nothing is deleted and nothing else changes: a run that continues overwrites rows that no record counts.
+    Raises StoreError if there is no whole commit with a checkpoint.
     """
     path, good = found.store.path, found.good
     if good is None:
@@ -96,7 +96,7 @@ def repair(found: Examination) -> list[str]:
     return lines + [f"{file.name} is now {commit.set_aside(file).name}" for file in newer]
 
 
-_NOTHING = {"commit": -1, "step": 0, "draws": 0, "snapshots": 0}  # what stands before the first commit
+_NOTHING = {"commit": -1, "step": 0, "draws": 0, "snapshots": 0}  # the counts before the first commit
 
 
 def _metadata(store: Store) -> list[str]:
@@ -121,7 +121,7 @@ def _constants(store: Store) -> list[str]:
 
 
 def _identity(store: Store, physics: Physics) -> list[str]:
-    """Data, weights and stores that walkers start from are in the identity by content, in no configuration."""
+    """Compare identity and configuration. Data, weights and stores of starts enter the identity by content only."""
     written = store.attributes.get("identity")
     known = written.items() if isinstance(written, dict) else ()
     files = {key: value for key, value in known if key.endswith(".file") or key.startswith("sampler.start ")}
@@ -130,7 +130,7 @@ def _identity(store: Store, physics: Physics) -> list[str]:
 
 
 def _rows(store: Store, record: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
-    """What is wrong with the counts and rows of one commit, given the one before (None if that is damaged)."""
+    """Flaws in the counts and rows of one commit. `before` is the previous one, None if it is damaged."""
     number, schema = record["commit"], store.schema
     counted = (record["step"] // schema.record_every, record["step"] // schema.snapshot_every)
     if (record["draws"], record["snapshots"]) != counted or record["step"] > schema.steps:
@@ -138,7 +138,7 @@ def _rows(store: Store, record: dict[str, Any], before: dict[str, Any] | None) -
             f"commit {number}: {record['draws']} draws and {record['snapshots']} snapshots at step {record['step']}"
         ]
     if before and before["step"] > record["step"]:
-        return [f"commit {number}: is at step {record['step']}, the one before at {before['step']}"]
+        return [f"commit {number}: is at step {record['step']}, the previous one at {before['step']}"]
     try:
         pieces = {(str(name), int(walker)): (int(a), int(b), sha) for name, walker, a, b, sha in record["pieces"]}
     except (TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""Appends the rows of one rank's walkers, commits them together with a checkpoint.
+"""Append the rows of the walkers of one rank, and commit them together with a checkpoint.
 
-A thread writes the files of a commit while the walkers go on; all ranks publish it together once everyone has written.
+A thread writes the files of a commit while the walkers go on. All ranks publish it together after all have written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Row = dict[str, np.ndarray]
 
 
 class Ranks(Protocol):
-    """What the writer asks of the world: collectives of small Python objects."""
+    """The collectives that the writer needs: exchange of small Python objects."""
 
     rank: int
     size: int
@@ -38,23 +38,23 @@ class Ranks(Protocol):
 
 
 class StoreLock(Protocol):
-    """Says whether the store is still this run's."""
+    """Says whether the store still belongs to this run."""
 
     def held(self) -> bool: ...
     def beat(self) -> None: ...
 
 
 class Written(NamedTuple):
-    """What a rank has written for one commit: its checksums of the rows that came, and of the checkpoint."""
+    """The part of a rank in one commit: checksums of its new rows and of its checkpoint."""
 
     pieces: list[list[Any]]
     state: list[list[Any]]
 
 
 class Writer:
-    """Appends rows for the walkers `walkers` (a contiguous range of global indices) of one rank.
+    """Append rows of the walkers `walkers` (a contiguous range of global indices) of one rank.
 
-    Rows are held in memory until `hand_over` or `commit`, which all ranks call together.
+    Rows stay in memory until `hand_over` or `commit`, which all ranks call together.
     """
 
     def __init__(self, path: Path, schema: Schema, walkers: range, ranks: Ranks, lock: StoreLock | None = None) -> None:
@@ -71,46 +71,45 @@ class Writer:
         """Rows that are committed or handed over."""
         self._pending: dict[str, list[np.ndarray]] = {v.name: [] for v in schema.variables}
         self.lost: list[dict[str, Any]] = list(last.get("lost", [])) if last else []
-        """Walkers that were lost so far: walker, step and reason of each, the same on every rank."""
+        """Lost walkers so far: walker, step and reason of each, the same on every rank."""
         self._thread = ThreadPoolExecutor(1, "store")
         self._writing: tuple[dict[str, Any], Future[Written]] | None = None
         self._since = time.monotonic()
         self.longest = 0.0
-        """Seconds from hand-over to publication, of the commit that took longest."""
+        """Seconds from hand-over to publication of the slowest commit."""
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is written any more, so that the lock can be given back."""
+        """End all writing, so that the lock can be released."""
         self._thread.shutdown()
 
     def append(self, axis: Axis, row: Row) -> None:
-        """Add one draw or snapshot: for every variable of the axis an array (my walkers, *shape)."""
+        """Add one draw or snapshot: an array (my walkers, *shape) for every variable of the axis."""
         for variable in self.schema.variables:
             if variable.axis == axis:
                 self._pending[variable.name].append(np.asarray(row[variable.name], dtype=variable.dtype))
 
     def chunk_is_full(self) -> bool:
-        """Whether the draws that wait fill a chunk: the natural moment for a commit."""
+        """Whether the pending draws fill a chunk, which is the moment for a commit."""
         waiting = max((len(self._pending[v.name]) for v in self.schema.variables if v.axis == "draw"), default=0)
         return waiting > 0 and (self._rows["draw"] + waiting) % self.schema.draws_per_chunk == 0
 
     def commit(self, step: int, checkpoint: Row, remarks: Callable[[], dict[str, Any]] = dict) -> None:
-        """Write what is pending and `checkpoint`, and publish. Collective. Errors as in `publish`."""
+        """Write the pending rows and `checkpoint`, and publish them. Collective. Errors as in `publish`."""
         self.hand_over(step, checkpoint)
         self.publish(remarks)
 
     def hand_over(self, step: int, checkpoint: Row) -> None:
-        """Begin to write what is pending and `checkpoint`, arrays (my walkers, ...) that nobody changes. Collective.
+        """Begin to write the pending rows and `checkpoint`, arrays (my walkers, ...) that must not change. Collective.
 
-        Returns at once; nothing of it exists for a reader before `publish`. Chunk files are replaced atomically and
-        hold the committed rows unchanged, so a reader, or a run that resumes after a kill at any moment, finds every
-        committed row.
+        Returns at once. Readers see nothing of it before `publish`. Chunk files are replaced atomically and keep the
+        committed rows, so a reader, or a run that resumes after a kill at any moment, finds every committed row.
         """
         self.publish()
         place, now = self._commits % CHECKPOINTS, time.monotonic()
-        if self._commits < CHECKPOINTS:  # the first use of this place
+        if self._commits < CHECKPOINTS:  # the first use of this slot
             self._together(lambda: self._create_checkpoint(place, checkpoint) if self.ranks.rank == 0 else None)
         rows = {name: np.stack(pending, axis=1) for name, pending in self._pending.items() if pending}
         for pending in self._pending.values():
@@ -133,14 +132,14 @@ class Writer:
         self._commits += 1
 
     def written(self) -> bool:
-        """Whether this rank has written all that was handed over, or failed to."""
+        """Whether this rank has written all rows that were handed over, or failed to."""
         return self._writing is None or self._writing[1].done()
 
     def publish(self, remarks: Callable[[], dict[str, Any]] = dict) -> None:
-        """Wait until all ranks have written what was handed over, if anything was, and make it a commit. Collective.
+        """Wait until all ranks have written the rows handed over, if there are any, and commit them. Collective.
 
-        Raises StoreError on every rank where one of them cannot write: the commits before stand. The record has
-        `remarks()` too, asked for when all else is written.
+        Raises StoreError on every rank if one of them cannot write; earlier commits stay. The record also has
+        `remarks()`, which is called after all rows are written.
         """
         if not self._writing:
             return
@@ -161,7 +160,7 @@ class Writer:
         self.longest = max(self.longest, time.monotonic() - self._since)
 
     def _together(self, action: Callable[[], T]) -> list[T]:
-        """What `action` returns on every rank. Collective. Raises StoreError on all ranks where one cannot write."""
+        """Results of `action` on all ranks. Collective. Raises StoreError on all ranks if one cannot write."""
         result, failure = None, ""
         try:
             self._require_lock(self._held())
@@ -169,12 +168,12 @@ class Writer:
         except StoreError as error:
             failure = str(error)
         except OSError as error:
-            failure = (f"{self.path}: cannot be written ({error.strerror or error}); its commits stand: mend that and "
-                       "give the same command again")  # fmt: skip
+            failure = (f"{self.path}: cannot be written ({error.strerror or error}); its commits are kept: repair that "
+                       "and give the same command again")  # fmt: skip
         answers = self.ranks.allgather((result, failure))
         failures = [failed for _, failed in answers if failed]
         if failures:
-            # a store that was deleted fails in many ways; all look before the first that ends gives the lock back
+            # a deleted store fails in many ways; all ranks check before the first one that ends releases the lock
             self._require_lock(all(self.ranks.allgather(self._held())))
             raise StoreError(failures[0])
         return [answer for answer, _ in answers]
@@ -192,10 +191,10 @@ class Writer:
             self.lock.beat()
 
     def _write(self, place: int, start: dict[Axis, int], rows: Row, checkpoint: Row) -> Written:
-        """Write rows (my walkers, rows, ...) that come after the `start` first ones, and the state of my walkers, and
-        force all of it to the disk."""
+        """Write rows (my walkers, rows, ...) that follow the first `start` ones, and the state of my walkers. Force all
+        files to the disk."""
         self._require_lock(self._held())
-        committed = cache(lambda: Store(self.path))  # opened once, and only where a chunk is already begun
+        committed = cache(lambda: Store(self.path))  # opened once, and only if a chunk has already begun
         pieces: list[list[Any]] = []
         for variable in self.schema.variables:
             if variable.name in rows:
@@ -212,14 +211,14 @@ class Writer:
         return Written(pieces, state)
 
     def _array(self, name: str) -> zarr.Array:
-        """An array every chunk of which is written: zarr would leave out one that is all NaN, and another NaN than the
-        one that was committed would be read."""
+        """An array that writes every chunk. By default zarr omits a chunk that is all NaN, and the reader would get
+        another NaN than the committed one."""
         found = self._group[name]
         assert isinstance(found, zarr.Array)
         return found.with_config({"write_empty_chunks": True})
 
     def _write_rows(self, variable: Variable, start: int, values: np.ndarray, committed: Callable[[], Store]) -> None:
-        """Write whole chunks: what lies beyond the last commit, left by a run that was killed, is never read."""
+        """Write whole chunks. Rows beyond the last commit, left by a killed run, are never read."""
         array, per_chunk = self._array(variable.name), self.schema.rows_per_chunk(variable.axis)
         mine, stop = slice(self.walkers.start, self.walkers.stop), start + values.shape[1]
         first, last = start - start % per_chunk, min(array.shape[1], -(-stop // per_chunk) * per_chunk)

@@ -1,4 +1,4 @@
-"""What is sampled: a task is data + network + loss. A sampler sees only `gradient`; a run also the observables."""
+"""Tasks: a task is data, network and loss. A sampler sees only `gradient`; a run also sees the observables."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """Energy U(w) of W walkers at once, w (W, P), and what is measured on them."""
+    """Energy U(w) of W walkers at once, w (W, P), and their observables."""
 
     layout: Layout
     device: torch.device
-    """Where its data lie, and where it expects w."""
+    """The device of its data, on which it expects w."""
 
     data_hash: str
     train_size: int
-    """Samples that a mini-batch is drawn from."""
+    """Number of training samples, from which mini-batches are drawn."""
 
     on_device: bool
-    """Whether `gradient` also takes indices that lie on the device, and then asks the host for nothing."""
+    """Whether `gradient` also takes indices on the device, and then works without the host."""
 
     augments: bool
-    """Whether its samples are drawn anew in training, from the generator of `drop`."""
+    """Whether training draws new samples, from the generator of `drop`."""
 
     variables: list[Variable]
-    """What `draw_observables` and `snapshot_observables` return, for the store."""
+    """The variables of `draw_observables` and `snapshot_observables`, for the store."""
 
     check: Callable[[], None]
-    """Called before every pass through the network; it may raise to give the work up."""
+    """Function called before every pass through the network. It may raise to interrupt the work."""
 
     def initial(self, random: np.random.Generator) -> np.ndarray:
         """Fresh weights (P,)."""
@@ -60,13 +60,13 @@ class Task(Protocol):
         """Costly observables, (W, ...) each."""
 
     def constants(self) -> list[Constant]:
-        """What the analysis needs beside the draws."""
+        """Constants that the analysis needs beside the draws."""
 
 
 def build(config: Config, device: torch.device | str = "cpu") -> Task:
-    """The task of the section `[data]` with the network of `[model]`.
+    """Build the task of the section `[data]` with the network of `[model]`.
 
-    Raises DataError when the data set is missing, damaged or does not fit.
+    Raises DataError if the data set is missing, damaged or does not fit.
     """
     task: Task = named(TASKS[config.data.task].made_by).from_config(config, device)
     return task

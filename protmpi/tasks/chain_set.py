@@ -1,4 +1,4 @@
-"""Chains of one split as a network sees them, padded in batches of similar length, as they are or at random anew."""
+"""Chains of one split as a network sees them, in padded batches of similar length, fixed or drawn at random again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from protmpi.models.chain_encoder import Chains
 
 @dataclass(frozen=True)
 class Batch:
-    """B chains of one walker, and the R chosen sites of them."""
+    """B chains of one walker, and their R chosen sites."""
 
     chains: Chains
     rows: Tensor
     """(R,) places of the chosen sites in (B L)."""
 
     targets: Tensor
-    """(1, R) the true residues there."""
+    """(1, R) the true residues at the chosen sites."""
 
     weights: Tensor
     """(1, R) 1 / number of chosen sites of the chain."""
@@ -49,11 +49,11 @@ class ChainSet:
     """(S,) the sites to guess."""
 
     shown: np.ndarray
-    """(S,) what the network sees."""
+    """(S,) the tokens that the network sees."""
 
     @classmethod
     def of(cls, data: ChainData, split: int, probability: float, random: np.random.Generator) -> ChainSet:
-        """The chains of a split; each known site is chosen with `probability`."""
+        """The chains of a split. Each known site is chosen with `probability`."""
         mine = np.nonzero(data.split == split)[0]
         sites = np.repeat(data.split == split, data.lengths)
         missing = data.missing[sites].astype(np.float32)[:, None]
@@ -66,18 +66,18 @@ class ChainSet:
         return len(self.lengths)
 
     def intact(self) -> ChainSet:
-        """The same with nothing hidden."""
+        """The same chains with no site hidden."""
         return replace(self, shown=self.tokens)
 
     def take(self, chains: np.ndarray) -> ChainSet:
-        """Some chains, in this order, repeats kept."""
+        """The given chains in this order, with repeats."""
         first = np.cumsum(self.lengths) - self.lengths
         sites = np.concatenate([np.arange(first[n], first[n] + self.lengths[n]) for n in chains])
         of_sites = {name: getattr(self, name)[sites] for name in ("tokens", "geometry", "chosen", "shown")}
         return ChainSet(tuple(self.names[n] for n in chains), self.lengths[chains], **of_sites)
 
     def anew(self, probability: float, random: np.random.Generator) -> ChainSet:
-        """Every chain turned at random, with new sites to guess."""
+        """Every chain rotated at random, with new sites to guess."""
         chain = np.repeat(np.arange(len(self)), self.lengths)
         turns = Rotation.random(len(self), random).as_matrix().astype(np.float32)[chain]
         turned = np.einsum("sij,sj->si", turns, self.geometry[:, :3])
@@ -86,7 +86,7 @@ class ChainSet:
         return replace(self, geometry=geometry, chosen=chosen, shown=shown)
 
     def batches(self, fits: Fits, device: torch.device) -> Iterator[tuple[np.ndarray, Batch]]:
-        """(which chains, the batch) over all chains, shortest first, as many together as `fits` allows."""
+        """Pairs (chains, batch) over all chains, shortest first. `fits` limits the size of a batch."""
         order = np.argsort(self.lengths, kind="stable")
         start = 0
         for end in range(1, len(order) + 1):
@@ -111,7 +111,7 @@ class ChainSet:
 
 
 class Fits:
-    """Whether so many chains of so many sites go through a network together."""
+    """Function that says whether this number of chains of this length go through a network together."""
 
     def __init__(self, numbers: int, hidden: int, heads: int) -> None:
         self._numbers, self._hidden, self._heads = numbers, hidden, heads

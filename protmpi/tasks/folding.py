@@ -29,21 +29,21 @@ from protmpi.variables import Constant, Variable
 MASK = 20
 VOCABULARY = 21
 GROUP = 8  # sequences padded to the same number of masked sites on a CPU; more pad more, fewer cost more calls
-QUARTERS = 4  # passes of several walkers together on a CPU, so that the few masked sites of most are padded little
+QUARTERS = 4  # walkers in one pass on a CPU; small groups need little padding
 ATTENTION_SEQUENCES = 1_000  # test sequences that a mean attention map is averaged over
-ATTENTION_CHUNK = 16  # of them at a time
+ATTENTION_CHUNK = 16  # test sequences in one pass
 
 
 @dataclass(frozen=True)
 class MaskedSequences:
     """Masked sequences of one split, fewest masked sites first.
 
-    Sites are padded to the largest number S of masked sites with other sites of the sequence, of weight 0.
+    Sites are padded to the largest number S of masked sites. Padding is other sites of the sequence, with weight 0.
     """
 
     tokens: Tensor  # (N, L) residues with the mask token at masked sites
     sites: Tensor  # (N S,) masked sites
-    targets: Tensor  # (N S,) the true residues there
+    targets: Tensor  # (N S,) the true residues at these sites
     weights: Tensor  # (N S,) 1 / number of masked sites of the sequence, 0 on padding
     count: np.ndarray  # (N,) masked sites, increasing
 
@@ -51,7 +51,7 @@ class MaskedSequences:
     def of(
         cls, sequences: np.ndarray, masked: np.ndarray, device: torch.device | str, dtype: torch.dtype
     ) -> MaskedSequences:
-        """From true residues (N, L) and masks (N, L)."""
+        """The split from true residues (N, L) and masks (N, L)."""
         order = np.argsort(masked.sum(1), kind="stable")
         sequences, masked = sequences[order], masked[order]
         count = masked.sum(1, keepdims=True)
@@ -71,13 +71,13 @@ class MaskedSequences:
         return self.tokens.shape[0]
 
     def batches(self, indices: np.ndarray, size: int, group: int) -> Iterator[Batch]:
-        """The sequences `indices` (W, B), repeats kept, up to `size` at a time in groups of up to `group`."""
+        """The sequences `indices` (W, B), with repeats, up to `size` at a time in groups of up to `group`."""
         indices = np.sort(indices, axis=1)  # by number of masked sites, so that groups pad little
         for part in np.array_split(indices, -(-indices.shape[1] // size), axis=1):
             yield self._batch(part, group)
 
     def even_batches(self, indices: Tensor, size: int) -> Iterator[Batch]:
-        """The same for indices on the device: as many rows for every sequence, so that shapes do not depend on them."""
+        """The same for indices on the device. Every sequence has as many rows, so shapes do not depend on indices."""
         most = len(self.sites) // len(self)
         rank = torch.arange(most, device=indices.device)
         for part in indices.split(size, 1):
@@ -144,11 +144,11 @@ class Folding(Grouped):
         length, blocks = data.sequences.shape[1], network.blocks
         self.variables = [
             Variable("energy", "draw", "full-batch training energy U", "nats"),
-            Variable("train_error", "draw", "share of masked training sites guessed wrong"),
+            Variable("train_error", "draw", "fraction of masked training sites guessed wrong"),
             Variable("val_energy", "draw", "full-batch validation energy", "nats"),
-            Variable("val_error", "draw", "share of masked validation sites guessed wrong"),
+            Variable("val_error", "draw", "fraction of masked validation sites guessed wrong"),
             Variable("test_energy", "snapshot", "full-batch test energy", "nats"),
-            Variable("test_error", "snapshot", "share of masked test sites guessed wrong"),
+            Variable("test_error", "snapshot", "fraction of masked test sites guessed wrong"),
         ]
         if blocks:
             self.variables.append(
@@ -182,7 +182,7 @@ class Folding(Grouped):
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,) on a split; sums over sequences in float64."""
         energy, error = self._sums_of_all(w, split) / len(self.sets[split])
-        # a network whose weights are not finite guesses nothing: argmax of NaN would still name a residue
+        # weights that are not finite give no guess, but argmax of NaN would still return a residue
         return energy, np.where(np.isfinite(energy), error, np.nan)
 
     def _sums(self, w: Tensor, split: str) -> Tensor:
@@ -197,7 +197,7 @@ class Folding(Grouped):
         return sums
 
     def _everything(self, split: str, walkers: int) -> list[Batch]:
-        """All sequences of a split, as many at a time as the device takes well. They are the same in every pass."""
+        """All sequences of a split, in batches that suit the device. They are the same in every pass."""
         if (split, walkers) not in self._whole:
             indices = np.tile(np.arange(len(self.sets[split])), (walkers, 1))
             several = self.device.type == "cpu" and walkers > 1
@@ -209,7 +209,7 @@ class Folding(Grouped):
         return self.train_size * self.network.width
 
     def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
-        """The sequences `indices` (W, B), as many at a time as the device takes well."""
+        """The sequences `indices` (W, B), in batches that suit the device."""
         size = self._at_a_time(len(indices), self.network.width)
         if isinstance(indices, Tensor):
             return self.sets[split].even_batches(indices, size)
@@ -240,7 +240,7 @@ class Folding(Grouped):
         return torch.stack(parts).sum(0) / len(tokens)
 
     def constants(self) -> list[Constant]:
-        """The contact map, where the structure is known."""
+        """The contact map, if the structure is known."""
         if self.contact_map is None:
             return []
         contacts = self.contact_map.astype("uint8")

@@ -1,10 +1,10 @@
-"""K-spin: tell which of K random reference vectors a noisy copy comes from.
+"""K-spin: find which of K random reference vectors a noisy copy comes from.
 
 Source: docs/method/data.md section 4.
 
 A sample is a vector x of d spins ±1 of class k: the reference vector of the class with each spin flipped with
-probability p. U is the mean cross-entropy of the classes, err the share of wrong ones. The validation problem of the
-unconstrained sampler: with the regulariser lamda/2 |w|² the norm finds its own equilibrium.
+probability p. U is the mean cross-entropy of the classes, err the fraction of wrong ones. This is the validation
+problem of the unconstrained sampler: with the regulariser lamda/2 |w|² the norm finds its own equilibrium.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from protmpi.models.memory import keep_freed_memory
 from protmpi.tasks.splits import SPLITS, Splits
 from protmpi.variables import Constant, Variable
 
-CHUNK = 4_096  # vectors that go through the network together on a CPU: the arrays of a chunk fit the caches
+CHUNK = 4_096  # vectors in one pass on a CPU: the arrays of a chunk fit the caches
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def draw(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _own(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """References and splits from streams of their own, so that the size of one split changes no other."""
+    """References and splits from separate streams, so that the size of one split does not change another."""
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(config.seed).spawn(1 + len(SPLITS))]
     references = streams[0].choice(np.array([-1, 1], dtype=np.int8), (config.classes, config.spins))
     drawn = {}
@@ -60,9 +60,9 @@ def _own(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def _published(config: KSpinConfig) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The set of Zambon, Caruso, Zecchina and Tiana (arXiv 2603.15367), by torch's generator on the CPU.
 
-    Seeded with `seed` it gives the references, then classes and flips of the training set. Validation and test have
-    the same references; seeded with `seed` + 1 and `seed` + 2 the generator gives their classes and flips at once,
-    with no references drawn before, as in the code of the study.
+    Seeded with `seed` it gives the references, then classes and flips of the training set. Validation and test set have
+    the same references. Seeded with `seed` + 1 and `seed` + 2 the generator gives their classes and flips directly,
+    without drawing references first, as in the code of the study.
     """
     references, drawn = None, {}
     for nth, split in enumerate(SPLITS):
@@ -95,13 +95,13 @@ class KSpin(Splits):
         }
         self.train_size = len(self.sets["train"])
         self.variables = [
-            Variable("energy", "draw", "energy U: full-batch training cost, and the regulariser where there is one",
+            Variable("energy", "draw", "energy U: full-batch training cost plus the regulariser, if there is one",
                      "nats"),
-            Variable("train_error", "draw", "share of training vectors put in the wrong class"),
+            Variable("train_error", "draw", "fraction of training vectors in the wrong class"),
             Variable("val_energy", "draw", "full-batch validation cost", "nats"),
-            Variable("val_error", "draw", "share of validation vectors put in the wrong class"),
+            Variable("val_error", "draw", "fraction of validation vectors in the wrong class"),
             Variable("test_energy", "snapshot", "full-batch test cost", "nats"),
-            Variable("test_error", "snapshot", "share of test vectors put in the wrong class"),
+            Variable("test_error", "snapshot", "fraction of test vectors in the wrong class"),
         ]  # fmt: skip
 
     @classmethod
@@ -129,7 +129,7 @@ class KSpin(Splits):
         return torch.stack(energies).sum(0) / batch, torch.stack(gradients).sum(0)
 
     def _batches(self, walkers: int, indices: np.ndarray | Tensor | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training vectors (W, n, d) and classes (W, n), as many at a time as the device takes well."""
+        """Training vectors (W, n, d) and classes (W, n), in batches that suit the device."""
         data, size = self.sets["train"], self._vectors(walkers)
         if indices is None:
             for x, classes in zip(data.x.split(size), data.classes.split(size), strict=True):
@@ -151,11 +151,11 @@ class KSpin(Splits):
             sums[0] += _energies(torch.log_softmax(logits, -1), together)
             sums[1] += (logits.argmax(-1) != together).sum(1)
         energy, error = sums.cpu().numpy() / len(data)
-        # a network whose weights are not finite guesses nothing: argmax of NaN would still name a class
+        # weights that are not finite give no guess, but argmax of NaN would still return a class
         return energy, np.where(np.isfinite(energy), error, np.nan)
 
     def _vectors(self, walkers: int) -> int:
-        """How many vectors go through the network together."""
+        """Number of vectors in one pass through the network."""
         return self._at_a_time(walkers, max(self.network.sizes)) if self.device.type == "cuda" else CHUNK
 
     def constants(self) -> list[Constant]:

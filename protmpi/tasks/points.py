@@ -1,4 +1,4 @@
-"""Attention that measures distance: tell how near the points of a structure are to one another.
+"""Attention that measures distance: find how near the points of a structure are to one another.
 
 Source: docs/method/data.md section 5.
 
@@ -129,7 +129,7 @@ class Points(Grouped):
         return torch.arange(len(self.sets[split]), device=w.device).expand(len(w), -1)
 
     def _batches(self, split: str, chosen: Tensor) -> Iterator[PointSet]:
-        """The structures `chosen` (W, B), as many at a time as the device takes well."""
+        """The structures `chosen` (W, B), in batches that suit the device."""
         for part in chosen.split(self._at_a_time(len(chosen), self.width), 1):
             yield self.sets[split].batch(part)
 

@@ -1,4 +1,4 @@
-"""What tasks with a training, a validation and a test set measure alike, and how much they compute at a time."""
+"""Observables common to all tasks with a training, a validation and a test set, and the size of their batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protmpi.models.layers import Dropout
 
 SPLITS = ("train", "val", "test")
 CACHE = 800_000  # numbers in the widest array of a pass on a CPU, one walker at a time: its arrays fit the caches
-MEMORY = 2**26  # the same on a GPU, all walkers together: a pass holds about 20 arrays of this size
+MEMORY = 2**26  # the same on a GPU, for all walkers together: a pass holds about 20 arrays of this size
 
 
 class Splits(ABC):
@@ -24,31 +24,31 @@ class Splits(ABC):
     augments = False
 
     check: Callable[[], None] = staticmethod(lambda: None)
-    """Called before every pass through the network; it may raise to give the work up."""
+    """Function called before every pass through the network. It may raise to interrupt the work."""
 
     @abstractmethod
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Full-batch energy and error (W,), float64, on a split."""
 
     def draw_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        """Training and validation, (W,) each."""
+        """Energies and errors of training and validation, (W,) each."""
         energy, train_error = self.evaluate(w, "train")
         val_energy, val_error = self.evaluate(w, "val")
         return {"energy": energy, "train_error": train_error, "val_energy": val_energy, "val_error": val_error}
 
     def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
-        """Test, (W,) each."""
+        """Energy and error of the test set, (W,) each."""
         test_energy, test_error = self.evaluate(w, "test")
         return {"test_energy": test_energy, "test_error": test_error}
 
     def _at_a_time(self, walkers: int, width: int) -> int:
-        """Samples that the device takes well in one pass, with `width` numbers of each in the widest array."""
+        """Number of samples of one pass that suits the device, with `width` numbers of each in the widest array."""
         return max(1, (MEMORY if self.device.type == "cuda" else CACHE) // (walkers * width))
 
 
 class Grouped(Splits):
-    """Walkers go through the network in groups: all together on a GPU, on a CPU one by one, or as many as the caches
-    hold for the gradient of all samples of a small training set."""
+    """A task whose walkers go through the network in groups. On a GPU all walkers form one group. On a CPU they go one
+    by one, or as many together as the caches hold for the full gradient of a small training set."""
 
     @abstractmethod
     def _gradient(
@@ -58,7 +58,7 @@ class Grouped(Splits):
 
     @abstractmethod
     def _sums(self, w: Tensor, split: str) -> Tensor:
-        """Two sums over a split for each walker of one group, (2, W) float64, from which `evaluate` makes its own."""
+        """The two sums over a split that `evaluate` needs, for each walker of one group, (2, W) float64."""
 
     @torch.no_grad()
     def gradient(

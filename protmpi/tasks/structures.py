@@ -1,10 +1,10 @@
-"""Masked residues of protein chains: guess them from the other residues and, if they are seen, from where the Cα are.
+"""Masked residues of protein chains, guessed from the other residues and, if visible, the positions of the Cα.
 
 U(w)   = mean over chains of [ mean over chosen sites i of -log softmax(z_i)[a_i] ]
 err(w) = mean over chains of [ fraction of chosen sites with argmax(z_i) != a_i ]
 
-(Ellmen, Schneider, Raybould and Deane, TMLR 2025.) The chosen sites, and what is shown there, are fixed for evaluation
-and sampling. Training may choose anew each time and turn each chain at random.
+(Ellmen, Schneider, Raybould and Deane, TMLR 2025.) For evaluation and sampling, the chosen sites and the tokens shown
+there are fixed. Training may choose them again each time and rotate each chain at random.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from protmpi.tasks.splits import CACHE, MEMORY, SPLITS, Splits
 from protmpi.variables import Constant, Variable
 
 ACIDS = len(AMINO_ACIDS)
-PROFILE_CHAINS = 100  # test chains that attention against distance is averaged over
+PROFILE_CHAINS = 100  # test chains over which attention against distance is averaged
 DISTANCE = np.arange(2.5, 42.0)  # Å: middles of bins of 1 Å; neighbours along the chain are 3.8 Å apart
 
 
@@ -57,14 +57,14 @@ class Structures(Splits):
         profile = (encoder.blocks, encoder.heads, len(DISTANCE))
         self.variables = [
             Variable("energy", "draw", "full-batch training energy U", "nats"),
-            Variable("train_error", "draw", "share of chosen training sites guessed wrong"),
+            Variable("train_error", "draw", "fraction of chosen training sites guessed wrong"),
             Variable("val_energy", "draw", "full-batch validation energy", "nats"),
-            Variable("val_error", "draw", "share of chosen validation sites guessed wrong"),
+            Variable("val_error", "draw", "fraction of chosen validation sites guessed wrong"),
             Variable("test_energy", "snapshot", "full-batch test energy", "nats"),
-            Variable("test_error", "snapshot", "share of chosen test sites guessed wrong"),
+            Variable("test_error", "snapshot", "fraction of chosen test sites guessed wrong"),
             Variable("residue_energy", "snapshot", "mean of -log p over test sites of each amino acid", "nats",
                      dims=("amino_acid",), shape=(ACIDS,)),
-            Variable("residue_recovery", "snapshot", "share guessed right of test sites of each amino acid",
+            Variable("residue_recovery", "snapshot", "fraction of test sites of each amino acid guessed right",
                      dims=("amino_acid",), shape=(ACIDS,)),
             Variable("attention_profile", "snapshot", "attention times length at a Cα distance; 1: even attention",
                      dims=("block", "head", "distance_bin"), shape=profile),
@@ -111,12 +111,12 @@ class Structures(Splits):
             sums[0, i] += _energies(torch.log_softmax(logits, -1), batch).sum()
             sums[1, i] += ((logits.argmax(-1) != batch.targets) * batch.weights).sum(dtype=torch.float64)
         energy, error = sums.cpu().numpy() / len(self.sets[split])
-        # a network whose weights are not finite guesses nothing: argmax of NaN would still name a residue
+        # weights that are not finite give no guess, but argmax of NaN would still return a residue
         return energy, np.where(np.isfinite(energy), error, np.nan)
 
     @torch.no_grad()
     def by_residue(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sums of -log p and of right guesses over the chosen sites of each amino acid, (W, 20); and how many (20,)."""
+        """Sums of -log p and of right guesses over the chosen sites of each amino acid (W, 20); their number (20,)."""
         sums = torch.zeros(2, len(w), ACIDS, dtype=torch.float64, device=w.device)
         for i, batch, logits in self._passes(w, split):
             energies = -torch.log_softmax(logits, -1).gather(-1, batch.targets[..., None])[..., 0]
@@ -140,7 +140,7 @@ class Structures(Splits):
 
     def snapshot_observables(self, w: Tensor) -> dict[str, np.ndarray]:
         energy, right, count = self.by_residue(w, "test")
-        with np.errstate(invalid="ignore"):  # an amino acid that is never asked for
+        with np.errstate(invalid="ignore"):  # an amino acid without a chosen site
             residues = {"residue_energy": energy / count, "residue_recovery": right / count}
         return {**super().snapshot_observables(w), **residues, "attention_profile": self.attention_profile(w)}
 
@@ -156,14 +156,14 @@ class Structures(Splits):
                 for block, head in np.ndindex(maps.shape[:2]):
                     found = np.bincount(bins, maps[block, head][pairs], len(DISTANCE))
                     sums[i, block, head] += found * maps.shape[-1]
-        with np.errstate(invalid="ignore"):  # no pair so far apart
+        with np.errstate(invalid="ignore"):  # no pair at this distance
             return np.asarray(sums / self._pair_counts())
 
     def _pair_counts(self) -> np.ndarray:
         return np.asarray(sum(np.bincount(bins, minlength=len(DISTANCE)) for _, _, bins in self._profile_pairs()))
 
     def _profile_pairs(self) -> Iterator[tuple[Batch, np.ndarray, np.ndarray]]:
-        """Test chains spread over the set: each alone, its pairs of sites (L, L) that count, and their bins."""
+        """Test chains spread over the set: each chain, its pairs of sites (L, L) that count, and their bins."""
         found = self.sets["test"].intact()
         for n in np.linspace(0, len(found) - 1, min(len(found), PROFILE_CHAINS)).astype(int):
             ((_, batch),) = found.take(np.array([n])).batches(self.fits, self.device)
@@ -180,7 +180,7 @@ class Structures(Splits):
 
 
 def _distance_bins(chains: Chains) -> tuple[np.ndarray, np.ndarray]:
-    """Of one chain the pairs of different sites (L, L) whose distance lies in a bin, and the bins of these pairs."""
+    """The pairs of different sites (L, L) of a chain whose distance lies in a bin, and the bins of these pairs."""
     x, missing = chains.geometry[0, 0, :, :3].double().cpu().numpy(), chains.geometry[0, 0, :, 3].cpu().numpy() > 0
     width = DISTANCE[1] - DISTANCE[0]
     bins = np.floor((np.linalg.norm(x[:, None] - x, axis=-1) - DISTANCE[0]) / width + 0.5).astype(int)
@@ -194,6 +194,6 @@ def _energies(log_probabilities: Tensor, batch: Batch) -> Tensor:
 
 
 def _stream(drop: Dropout) -> np.random.Generator:
-    """A stream for what is random in one gradient beside dropout."""
+    """The random stream of one gradient for everything except dropout."""
     seed = torch.randint(2**62, (1,), generator=drop.generator, device=drop.generator.device)
     return np.random.default_rng(int(seed))

@@ -259,4 +259,4 @@ def test_runs_on_different_spheres_are_named(
     page = (tmp_path / "out" / "index.html").read_text()
     assert line in page
     assert "(free) free." in page
-    assert "against T, for there is no T* of " in page
+    assert "against T, because there is no T* of " in page

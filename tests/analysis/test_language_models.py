@@ -142,7 +142,7 @@ def test_what_is_no_protein_language_model(esm: Path, tmp_path: Path) -> None:
     for folder, reason in (
         (tmp_path / "missing", "cannot be loaded as a protein language model .*local directory"),
         (empty, "cannot be loaded"),
-        (encoder, "T5Model is no masked language model"),
+        (encoder, "T5Model is not a masked language model"),
         (tmp_path / "broken", "cannot be loaded"),
         (words, "its tokens are not single residues"),
     ):

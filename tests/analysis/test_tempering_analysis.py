@@ -196,7 +196,7 @@ def test_program(
     assert run_program(monkeypatch, "tempering", store, "--out", tmp_path / "new") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, (line for line in lines if not line.startswith("wrote ")))) <= 120
-    assert any("slots would do" in line for line in lines)
+    assert any("slots are enough" in line for line in lines)
     names = ("trajectories", "overlap", "flow")
     assert {path.name for path in (tmp_path / "new").iterdir()} == {f"{n}.{s}" for n in names for s in ("png", "pdf")}
     for name in names:

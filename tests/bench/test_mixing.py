@@ -235,9 +235,9 @@ def test_the_whole_command(protmpi: Command, tmp_path: Path, small_data_file: Pa
     [
         (["--rho", "fast"], '--rho fast: is neither a number nor "auto"'),
         (["--rho", "0.9"], "--rho 0.9: not between 0 and"),
-        (["--kept", "1.5"], "--kept 1.5: is a share of the momentum"),
-        (["--temperature", "-1"], "--temperature -1: is no positive number"),
-        (["--from", "ends.h5"], "--from ends.h5: is no store"),
+        (["--kept", "1.5"], "--kept 1.5: is a fraction of the momentum"),
+        (["--temperature", "-1"], "--temperature -1: is not a positive number"),
+        (["--from", "ends.h5"], "--from ends.h5: is not a store"),
         (["--out", "nowhere/x.json"], "--out nowhere/x.json: its folder does not exist"),
         (["--out", __file__], f"--out {__file__}: exists; choose another file"),
         (["--set", "sampler.kind='unconstrained'", "--set", "sampler.gamma=1.0"], "sampler.gamma: 1"),

@@ -76,8 +76,8 @@ def test_counts_and_known_sites(write):
     ("content", "message"),
     [
         (">a\nACDE\n>b\nACD\n", "align the sequences"),
-        (">a\nAC1E\n", "'1' is no amino acid"),
-        (b">a\nAC\xffE\n", "is no amino acid"),
+        (">a\nAC1E\n", "'1' is not an amino acid"),
+        (b">a\nAC\xffE\n", "is not an amino acid"),
         (">a\nACDE\n>b\nACDF\n".encode("utf-16"), "bytes of zero; save it as UTF-8"),
         ("ACDEF GHIKL\nACDEF GHIKW\n", "neither one sequence nor a name"),  # in groups: the first is no name
         ("s ACDE\nt ACDF\nACDG\n", "neither one sequence nor a name"),

@@ -227,7 +227,7 @@ def test_one_atom_at_the_origin(read: Read) -> None:
     ("text", "said"),
     [
         (pdb(*LINE).replace("ALA A", "ALA\tA"), "line 1: has a tab"),
-        (pdb(*LINE).replace("SER A", "SERINE A"), "line 3: 'E A ' in columns 23 to 26 is no residue number"),
+        (pdb(*LINE).replace("SER A", "SERINE A"), "line 3: 'E A ' in columns 23 to 26 is not a residue number"),
         (pdb(*LINE).replace("A   3", "A****"), r"line 3: '\*\*\*\*' in columns 23 to 26"),
         (pdb(*LINE).replace(" 12.000", " 1200.000"), "line 3: columns 31 to 54, .* are not three coordinates"),
         (pdb(*LINE).encode("utf-16"), "has no protein chain|not a readable"),

@@ -120,7 +120,7 @@ def test_a_damaged_commit_is_named_and_the_one_before_it_goes_on(store: Path, wh
     (outcome,) = finish(store, LONG)
     assert outcome.status == 0
     told = " ".join(outcome.printed.split())
-    assert "00000002.json is damaged, it is now 00000002.json.set-aside-0; going on from commit 1" in told
+    assert "00000002.json is damaged and was renamed to 00000002.json.set-aside-0; continuing from commit 1" in told
     assert damaged.with_name("00000002.json.set-aside-0").read_bytes() == content
     assert look(store)[:2] == (whole, [])
 

@@ -80,5 +80,5 @@ def test_a_write_that_fails_beside_the_sampling_ends_all_ranks_in_one_line(
     monkeypatch.setattr(files, "put", full)
     outcomes = Running(sample(folder / "store.zarr"), RANKS).wait()
     assert [outcome.status for outcome in outcomes] == [2] * RANKS, outcomes[0].printed
-    assert "cannot be written (No space left on device); its commits stand" in outcomes[0].printed
+    assert "cannot be written (No space left on device); its commits are kept" in outcomes[0].printed
     assert look(folder / "store.zarr")[2] == 2

@@ -38,7 +38,7 @@ def one_line(text: str) -> str:
 def test_an_end_of_the_job_that_is_past_or_no_time_is_told_and_not_heeded(config: Path, end: str) -> None:
     done = run(config, SLURM_JOB_END_TIME=end)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "it was left by another job and is not heeded" in one_line(done.stdout)
+    assert "another job left it and it is ignored" in one_line(done.stdout)
     assert "give the same command again" not in one_line(done.stdout)
     assert Store(config.with_name("store.zarr")).status()["step"] == 40
 
@@ -46,7 +46,7 @@ def test_an_end_of_the_job_that_is_past_or_no_time_is_told_and_not_heeded(config
 def test_a_time_that_is_too_short_for_any_step_is_not_to_be_tried_again(config: Path) -> None:
     done = run(config, f"--set=execution.wall_time={MARGIN / 2}")
     assert done.returncode == EXIT_INTERRUPTED, done.stdout + done.stderr
-    assert "before the first step; the time was too short for any step, raise execution.wall" in one_line(done.stdout)
+    assert "before the first step; the time was too short for one step: raise execution.wall" in one_line(done.stdout)
     assert "same command" not in done.stdout
 
 

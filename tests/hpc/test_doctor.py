@@ -87,8 +87,8 @@ def test_mpirun_outside_of_a_container_and_the_library_inside(
         ("", PASS, "no end of the job is known"),
         (7230, PASS, "the job ends in 12"),
         (-7230, WARN, "SLURM_JOB_END_TIME is past by 12"),
-        ("tomorrow", WARN, "SLURM_JOB_END_TIME = 'tomorrow' is no time"),
-        ("9" * 5000, WARN, "is no time"),
+        ("tomorrow", WARN, "SLURM_JOB_END_TIME = 'tomorrow' is not a time"),
+        ("9" * 5000, WARN, "is not a time"),
     ],
 )
 def test_an_end_of_the_job_that_is_past_or_no_time_is_told(end: object, verdict: str, said: str) -> None:

@@ -186,7 +186,7 @@ def test_each_split_is_drawn_alone_and_from_the_seed() -> None:
         ("data", {"exponent": 0}, "data.exponent: input should be greater than 0, not 0"),
         ("data", {"dimension": 1, "rotations": 3}, "data.rotations: there is none in one dimension"),
         ("data", {"file": "x.h5"}, "data.file: unknown key; valid: dimension, exponent, points"),
-        ("model", {"heads": 7}, "model.heads: 7 heads cannot share out d = 16, it must be a multiple"),
+        ("model", {"heads": 7}, "model.heads: 7 must divide d = 16"),
         ("model", {"kind": "pooling"}, 'model.kind: "pooling" cannot learn data.task = "points", it takes "encoder"'),
         ("train", {"references": 0, "over_epochs": 3}, 'train.references: 0 leaves no over-trained weights'),
     ],

@@ -72,7 +72,7 @@ def test_planted_labels_are_found_and_shuffled_ones_are_not(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("chain,term\n", "no label in it"),
+        ("chain,term\n", "has no label"),
         ("chain,function\na,b\n", "must have one column 'term'"),
         ("chain,term\nother,GO:1\n", "no label for any chain of a split, for example train29"),
         ("chain,term\ntrain0,GO:1\ntest0,GO:1\n", "no term that at least 5 of 1 training chains"),

@@ -147,7 +147,7 @@ with AbortOnException(world):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("tempering.exchange_every=15", "tempering.exchange_every: 15 is no multiple of run.record_every = 10"),
+        ("tempering.exchange_every=15", "tempering.exchange_every: 15 is not a multiple of run.record_every = 10"),
         ("tempering.burn_in=100", "tempering.burn_in: 100 must come after sampler.adapt_until = 100"),
         ("tempering.t_max=1e-4", "tempering.t_max: 0.0001 is not above t_min = 0.002"),
         ("tempering.slots=1", "tempering.slots"),

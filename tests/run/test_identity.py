@@ -63,7 +63,7 @@ def test_chains_are_learned_with_gelu_and_points_with_relu() -> None:
     assert parse(CHAINS, "").model.activation == "gelu"
     assert parse({**CHAINS, "model": {**CHAINS["model"], "activation": "relu"}}, "").model.activation == "relu"
     assert parse({**CHAINS, "data": {"task": "points"}}, "").model.activation == "relu"
-    with pytest.raises(ConfigError, match=r"model\.activation: is no key of kind = \"transformer\""):
+    with pytest.raises(ConfigError, match=r"model\.activation: is not a key of kind = \"transformer\""):
         parse({"model": {"activation": "gelu"}}, "")
 
 

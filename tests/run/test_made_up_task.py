@@ -63,4 +63,4 @@ def test_without_its_line_it_is_no_task(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(CONFIG)
     refused = launch([sys.executable, "-c", "from protmpi.cli import main; main()", "config", str(tmp_path / "c.toml")])
     assert refused.returncode == 2
-    assert "'bowl' is no task; choose one of folding, kspin, points, structures" in refused.stderr
+    assert "'bowl' is not a task; choose one of folding, kspin, points, structures" in refused.stderr

@@ -127,7 +127,7 @@ def test_report_tells_the_published_quantities(protmpi: Command, tmp_path: Path)
         ("sampler.rho_first=0.36", "sampler.rho_first: 0.36 is too large"),
         ("train.max_epochs=3", "train.max_epochs: 3 is below eval_every = 5"),
         ("data.cutoff=4", "data.cutoff: unknown key; valid: classes, flip, recipe, seed"),
-        ("data.task=chess", "data.task: 'chess' is no task; choose one of folding, kspin"),
+        ("data.task=chess", "data.task: 'chess' is not a task; choose one of folding, kspin"),
         ("model.kind=transformer", 'model.kind: "transformer" cannot learn data.task = "kspin"'),
         ("sampler.start=[]", "sampler.start"),
     ],

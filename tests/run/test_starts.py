@@ -177,11 +177,11 @@ def test_the_content_of_a_store_is_in_the_identity_and_its_path_is_not(
 @pytest.mark.parametrize(
     ("case", "changes", "message"),
     [
-        ("another network", ("model.layers=[6]",), "sampler.start: its network is another one"),
-        ("no snapshot", (), "sampler.start: it has no snapshot yet"),
+        ("another network", ("model.layers=[6]",), "sampler.start: the store has another network"),
+        ("no snapshot", (), "sampler.start: the store has no snapshot yet"),
         ("missing", (), "does not exist"),
         ("no store", (), "not a Zarr store"),
-        ("no start", (), "is no start; choose"),
+        ("no start", (), "is not a start; choose"),
     ],
 )
 def test_a_store_that_is_no_start_is_refused_in_one_line(
@@ -221,7 +221,7 @@ def test_lost_walkers_are_no_start(tmp_path: Path, earlier: Path, monkeypatch: p
     plan = planned(given)
     np.testing.assert_array_equal(plan.starts.of(0), snapshots[3])  # the other walker at this temperature
     spoiled(set(range(6)))
-    with pytest.raises(StoreError, match="all of its walkers are lost"):
+    with pytest.raises(StoreError, match="all walkers of the store are lost"):
         planned(given).starts.of(0)
 
 
@@ -230,16 +230,16 @@ def test_lost_walkers_are_no_start(tmp_path: Path, earlier: Path, monkeypatch: p
     [
         (
             ("run.record_every=12", "run.snapshot_every=24"),
-            "run.record_every: 12 is no multiple of sampler.trajectory = 5",
+            "run.record_every: 12 is not a multiple of sampler.trajectory = 5",
         ),
-        (("run.steps=102",), "run.steps: 102 is no multiple of sampler.trajectory = 5"),
+        (("run.steps=102",), "run.steps: 102 is not a multiple of sampler.trajectory = 5"),
         (
             ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=constrained"),
-            "sampler.anneal: is no key of ",
+            "sampler.anneal: is not a key of ",
         ),
         (
             ("sampler.anneal=[3e-3]", "sampler.anneal_steps=5", "sampler.kind=unconstrained"),
-            "sampler.anneal: is no key",
+            "sampler.anneal: is not a key",
         ),
         (("sampler.anneal=[3e-3,4e-3]", "sampler.anneal_steps=5"), "sampler.anneal: must decrease strictly"),
         (
@@ -248,7 +248,7 @@ def test_lost_walkers_are_no_start(tmp_path: Path, earlier: Path, monkeypatch: p
         ),
         (
             ("sampler.anneal=[3e-3]", "sampler.anneal_steps=7"),
-            "sampler.anneal_steps: 7 is no multiple of trajectory = 5",
+            "sampler.anneal_steps: 7 is not a multiple of trajectory = 5",
         ),
         (("sampler.norm2=0",), "sampler.norm2"),
         (("sampler.norm2=ours",), "sampler.norm2"),
@@ -276,6 +276,6 @@ def test_auto_is_resolved_by_the_size_of_the_training_set(tmp_path: Path) -> Non
     annealed = config(tmp_path, "sampler.anneal=[3e-3]", "sampler.anneal_steps=5")
     assert annealed.resolved(50_000).sampler.anneal == [3e-3]
     with pytest.raises(
-        ConfigError, match=r'sampler\.anneal: is for trajectories, and kind = "auto" is none for 50,001'
+        ConfigError, match=r'sampler\.anneal: needs trajectories, and kind = "auto" has none for 50,001'
     ):
         annealed.resolved(50_001)

@@ -1,4 +1,4 @@
-"""Attention maps beside the contact map, and how well they tell contacts."""
+"""Attention maps beside the contact map, and their contact precision."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 BLOCK_COLOURS = (BLACK, BLUE, VERMILLION, GREEN, ORANGE)
 BRIGHTEST = 0.995
-"""Quantile of the scores above which all are drawn alike."""
+"""Quantile of the scores at which the colour scale ends."""
 MAPS_ACROSS = 4
 
 
 def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
     """Symmetrised mean maps (below the diagonal) and contacts (above): every block, coldest, best and hottest T, ES.
 
-    The last row has the mean of the best blocks where these differ between walkers, with the block of each.
+    If best blocks differ between walkers, the last row has the mean of the best blocks, with the block of each walker.
     """
     slots = sorted({0, slot, data.sizes["temperature"] - 1})
     columns = [(f"T = {exponent_form(data['temperature'].values[k])}", data["map"].isel(temperature=k),
@@ -72,7 +72,7 @@ def maps_figure(data: xarray.Dataset, slot: int) -> Figure:
 
 
 def _map_title(at: str, block: str, best: np.ndarray, rows: int) -> str:
-    """Where a map comes from: its block, marked if it is the best one of all walkers, or the best block of each."""
+    """Title of a map: its block, marked if it is the best one of all walkers, or the best block of each walker."""
     if rows == 1:
         return at
     found = blocks_text(best)
@@ -82,7 +82,7 @@ def _map_title(at: str, block: str, best: np.ndarray, rows: int) -> str:
 
 
 def _range(maps: np.ndarray) -> tuple[float, float]:
-    """Darkest and brightest score of some maps (map, L, L), so that they share one colour bar."""
+    """Lowest and highest score of some maps (map, L, L), for a common colour bar."""
     values = maps[(..., *candidates(maps.shape[-1]))]
     known = values[np.isfinite(values)]
     return (float(known.min()), float(np.quantile(known, BRIGHTEST))) if known.size else (0.0, 1.0)

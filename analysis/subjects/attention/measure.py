@@ -1,4 +1,4 @@
-"""Attention maps of a run: their mean over snapshots, how alike they are between snapshots, and the contacts in them.
+"""Attention maps of a run: mean over snapshots, correlation between snapshots, and contact precision.
 
 The store has, at every snapshot, the map of each block averaged over test sequences.
 """
@@ -34,18 +34,18 @@ TOLERANCES = (0, 1, 2, 3)
 """Tolerances at which P'@L is scanned, in residues."""
 
 BEST = "best"
-"""Stands among the blocks for the best one of each walker, and of each set of reference weights."""
+"""Name, among the blocks, of the best block of each walker and of each set of reference weights."""
 
 LISTED = 8
-"""Most walkers whose best blocks are listed one by one."""
+"""Largest number of walkers whose best blocks are listed one by one."""
 
 
 def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
     """Attention of every block against temperature, with that of the ES and OT weights.
 
     Dataset over temperature, block ("1", "2", ..., "best"), weights (ES, OT), reference, tolerance, range, statistic =
-    mean, sem. Block "best" is that of the highest mean P@L of each walker, over its snapshots that count, and of each
-    set of reference weights: as in the study each sampling has its own.
+    mean, sem. Block "best" is the block of highest mean P@L of each walker, over its snapshots that count, and of each
+    set of reference weights. As in the study, each sampling has its own.
 
     map                  mean map over the snapshots that count, A[site, attended] (temperature, block, site, attended)
     reference_map        the same of the ES and OT weights (weights, block, site, attended)
@@ -56,12 +56,12 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
     precision_of_mean    P@L of the mean map (temperature, block)
     tolerant_precision   P'@L (temperature, block, tolerance, statistic)
     range_precision      of the L/2 best pairs of each class of separations (temperature, block, range, statistic)
-    chance, tolerant_chance, range_chance    what random scores would reach
+    chance, tolerant_chance, range_chance    values for random scores
     best_block           best block of each walker that counts at a temperature, 0 of others (temperature, walker)
     reference_best_block the same of the ES and OT weights (weights, reference)
     reference_...        precisions of the ES and OT weights (weights, reference, block, ...)
 
-    Precisions and block "best" are there when the store knows the contact map. Raises StoreError when the network has
+    Precisions and block "best" exist if the store has the contact map. Raises StoreError if the network has
     no attention.
     """
     import xarray
@@ -109,15 +109,15 @@ def attention(run: Run, options: Options | None = None) -> xarray.Dataset:
 
 
 class Maps(NamedTuple):
-    """Maps of a run; where contacts are known with one block more, the best one."""
+    """Maps of a run. If contacts are known, the best block is an additional block."""
 
     blocks: list[str]
     chains: list[np.ndarray]
-    """Those that count at each temperature (chain, snapshot, block, L, L)."""
+    """Maps that count at each temperature (chain, snapshot, block, L, L)."""
     references: dict[str, np.ndarray]
-    """Of the ES and OT weights (reference, block, L, L)."""
+    """Maps of the ES and OT weights (reference, block, L, L)."""
     best: np.ndarray
-    """Best block, from 1, of the walkers that are at a temperature, 0 of others (temperature, walker)."""
+    """Best block, from 1, of the walkers at a temperature; 0 for others (temperature, walker)."""
     reference_best: np.ndarray
     """The same of the ES and OT weights (weights, reference)."""
 
@@ -140,17 +140,17 @@ def _read(run: Run, contacts: np.ndarray | None, apc: bool) -> Maps:
 
 
 def at_length(maps: np.ndarray, contacts: np.ndarray, apc: bool) -> np.ndarray:
-    """P@L (...,) of attention maps (..., L, L); NaN of a missing one."""
+    """P@L (...,) of attention maps (..., L, L); NaN for a missing map."""
     return precision(scores(maps, apc), contacts, len(contacts))
 
 
 def best_blocks(
     measured: list[np.ndarray], walkers: list[np.ndarray], count: int, contacts: np.ndarray, apc: bool
 ) -> np.ndarray:
-    """The block, from 0, of the highest mean P@L of each of `count` walkers; -1 of a walker without a snapshot.
+    """The block, from 0, of highest mean P@L of each of `count` walkers; -1 for a walker without a snapshot.
 
     From the maps (replica, snapshot, block, L, L) that count at each temperature, and the walkers (replica, snapshot)
-    that they are of: a walker that changes its temperature keeps its block, since it keeps its weights.
+    that made them. A walker that changes its temperature keeps its block, because it keeps its weights.
     """
     total, number = np.zeros((count, measured[0].shape[2])), np.zeros(count)
     for maps, walker in zip(measured, walkers, strict=True):
@@ -162,18 +162,18 @@ def best_blocks(
 
 
 def with_best(maps: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Maps (..., block, L, L) and as one block more those of the blocks `best` (...,), from 0."""
+    """Maps (..., block, L, L), with the maps of the blocks `best` (...,), from 0, as an additional block."""
     chosen = np.take_along_axis(maps, best[..., np.newaxis, np.newaxis, np.newaxis], axis=-3)
     return np.concatenate([maps, chosen], axis=-3)
 
 
 def numbered(data: xarray.Dataset) -> list[str]:
-    """The blocks of the network, "best" left out."""
+    """The blocks of the network, without "best"."""
     return [block for block in data["block"].values.tolist() if block != BEST]
 
 
 def blocks_text(best: np.ndarray) -> str:
-    """Best blocks (walker,), 0 of walkers that do not count: one number where all agree, else one for each walker."""
+    """Best blocks (walker,) as text, 0 for walkers that do not count: one number if all agree, else all numbers."""
     known = best[best > 0].tolist()
     if len(set(known)) > 1 and len(known) > LISTED:
         return ", ".join(f"{block} ({known.count(block)} walkers)" for block in sorted(set(known)))
@@ -210,7 +210,7 @@ def _add_precisions(
     references: dict[str, np.ndarray],
     options: Options,
 ) -> None:
-    """Precisions of snapshots, of the mean map, of reference weights, and those of random scores."""
+    """Precisions of snapshots, of the mean map, of reference weights and of random scores."""
     length = len(contacts)
 
     def all_precisions(maps: np.ndarray) -> dict[str, np.ndarray]:

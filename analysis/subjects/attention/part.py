@@ -40,7 +40,7 @@ def parts(findings: Findings) -> Iterator[Part]:
     if "contact_map" in data:
         _add_contacts(part, data)
     else:
-        part.remarks.append("The store knows no contact map: no precision.")
+        part.remarks.append("The store has no contact map, so there is no precision.")
     yield part
 
 

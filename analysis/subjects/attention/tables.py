@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def contacts_table(data: xarray.Dataset) -> Table:
-    """P@L and P'@L of every block and of the best ones at each temperature, and which those are, walker by walker."""
+    """P@L and P'@L of every block and of the best blocks at each temperature, with the best block of each walker."""
     several = len(numbered(data)) > 1
     columns = [temperature_column(data)]
     for block in data["block"].values if several else [BEST]:
@@ -32,7 +32,7 @@ def contacts_table(data: xarray.Dataset) -> Table:
 
 
 def contacts_remarks(data: xarray.Dataset) -> list[str]:
-    """How precision was counted, and what chance and the reference weights reach."""
+    """The definition of precision, and the values of random scores and reference weights."""
     options, several = data.attrs, len(numbered(data)) > 1
     at = {"tolerance": options["tolerance"]}
     lines = [

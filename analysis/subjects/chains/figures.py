@@ -1,4 +1,4 @@
-"""Attention against Cα distance, its width against T, and how well residues are told."""
+"""Attention against Cα distance, its width against T, and the recovery of residues."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import xarray
 
 FEWEST_PAIRS = 1e-3
-"""Bins with less than this share of the fullest one are not drawn."""
+"""Bins with less than this fraction of the fullest one are not drawn."""
 
 
 def profiles_figure(data: xarray.Dataset) -> Figure:
@@ -66,7 +66,7 @@ def profiles_figure(data: xarray.Dataset) -> Figure:
                 if not known.any():
                     axes.text(0.5, 0.5, "no fall with distance", transform=axes.transAxes, ha="center", color=GREY)
                 highest = axes.get_ylim()[1] if known.any() else 1.0
-                # a head that hardly falls has a width beyond any distance, which would hide the others
+                # the width of a nearly flat head is larger than any distance and would hide the others
                 axes.set(ylabel=label, ylim=(0, min(highest, distance[-1]) if name == "width" else highest))
                 temperature_axis(axes, temperature, unit)
         temperature_bar(figure, panels.ravel().tolist(), data["temperature"])

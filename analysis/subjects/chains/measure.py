@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 ALL = "all"
-"""Stands for all amino acids, and for the mean over the heads of a block."""
+"""Name of all amino acids together, and of the mean over the heads of a block."""
 FIT = ("amplitude", "width")
 
 
@@ -43,7 +43,7 @@ def _estimates(run: Run, chains: list[np.ndarray]) -> np.ndarray:
 
 
 def _references(run: Run, name: str) -> dict[str, np.ndarray]:
-    """Values (reference, ...) of the reference weights that the store knows."""
+    """Values (reference, ...) of the reference weights in the store."""
     return {label: run.store.read(f"{p}_{name}") for label, p in REFERENCES.items() if f"{p}_{name}" in run.store}
 
 
@@ -63,7 +63,7 @@ def residues(run: Run) -> xarray.Dataset:
 
     perplexity, recovery               of single snapshots (temperature, amino_acid, statistic)
     reference_perplexity, ..._recovery of the reference weights (weights, reference, amino_acid)
-    sites                              how many there are (amino_acid)
+    sites                              number of sites (amino_acid)
     """
     sites = run.store.read("residue_sites").astype(float) if "residue_sites" in run.store else np.zeros(20)
     asked = sites > 0
@@ -77,7 +77,7 @@ def residues(run: Run) -> xarray.Dataset:
     for name, source, turn in (("perplexity", "residue_energy", np.exp), ("recovery", "residue_recovery", np.asarray)):
         chains = []
         for rows in _chains(run, source):
-            rows[..., ~asked] = 0.0  # of nobody, and no reason to leave a snapshot out
+            rows[..., ~asked] = 0.0  # an amino acid without sites must not exclude a snapshot
             values = turn(with_all(whole_maps(run, rows)))
             values[..., :-1][..., ~asked] = np.nan
             chains.append(values)
@@ -95,10 +95,10 @@ def profiles(run: Run) -> xarray.Dataset:
     Dataset over temperature, block (from 1), head (from 1; "all": their mean), distance (Å), weights, reference:
 
     profile                            mean of the snapshots (temperature, block, head, distance)
-    amplitude, width                   of the Gaussian (temperature, block, head, statistic); width in Å; NaN where
+    amplitude, width                   of the Gaussian (temperature, block, head, statistic); width in Å; NaN if
                                        attention does not fall with distance in some snapshot
     reference_profile, _amplitude, _width  of the reference weights (weights, reference, block, head, ...)
-    pairs                              of test sites in each bin, by which the fit is weighted (distance)
+    pairs                              of test sites in each bin, the weights of the fit (distance)
     """
     chains, references = _chains(run, "attention_profile"), _references(run, "attention_profile")
     distance, pairs = (run.store.read(f"profile_{name}").astype(float) for name in ("distance", "pairs"))

@@ -58,10 +58,10 @@ def profiles_table(data: xarray.Dataset) -> Table:
 
 
 def profiles_remarks() -> list[str]:
-    """What the numbers are."""
+    """The definition of the numbers."""
     return [
         "Attention times length of the chain against the Cα distance r, mean over heads, fitted by a exp(-(r/s)²); "
-        '1 is even attention. "-": attention does not fall with distance in every snapshot. ES, OT: ± spread.'
+        '1 is uniform attention. "-": attention does not fall with distance in every snapshot. ES, OT: ± spread.'
     ]
 
 

@@ -1,1 +1,1 @@
-"""Numbers of a run whose right value is known."""
+"""Numbers of a run whose correct value is known."""

@@ -1,4 +1,4 @@
-"""A self-check: a number of a run beside the one it must be, and the verdict on it."""
+"""A self-check: a number of a run, its expected value, and the verdict."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TOO_FEW = "too few effective samples for a deviation to show"
 
 
 class Check(NamedTuple):
-    """A number of the run beside the one it must be, in the same unit; NaN for what is unknown."""
+    """A number of the run and its expected value, in the same unit; NaN if unknown."""
 
     name: str
     temperature: float
     detail: str
-    """The worst at this temperature (a layer, a replica, a pair of starts), or the next temperature."""
+    """The worst case at this temperature (a layer, a replica, a pair of starts), or the next temperature."""
     value: float
     expected: float
     sem: float
@@ -38,14 +38,14 @@ class Check(NamedTuple):
 
 
 def severity(check: Check) -> tuple[int, float]:
-    """The larger, the worse: the verdict, then |z|, then how much is missing."""
+    """Sort key, larger is worse: the verdict, then |z|, then the missing amount."""
     missing = check.expected - check.value if check.name == SAMPLES else check.value - check.expected
     size = abs(check.z) if math.isfinite(check.z) else missing
     return VERDICTS.index(check.verdict), math.inf if math.isnan(size) else size
 
 
 def verdict_of(z: float, shows: bool, harmful: bool = True) -> Verdict:
-    """`shows`: a deviation worth knowing would have been significant; `harmful`: this one is above its tolerance."""
+    """`shows`: a relevant deviation would have been significant. `harmful`: this deviation is above its tolerance."""
     return "fail" if abs(z) > SIGNIFICANT and harmful else "pass" if shows else "weak"
 
 

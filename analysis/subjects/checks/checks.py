@@ -1,8 +1,8 @@
-"""Self-checks: numbers of a run whose right value is known, each with its error, a z-score and a verdict.
+"""Self-checks: numbers of a run whose correct value is known, each with its error, a z-score and a verdict.
 
-    pass   no deviation, and one worth knowing would have shown
-    weak   no significant deviation, but too few effective samples for one to show
-    fail   |z| > 4; kinetic temperatures besides more than 1 % off, R-hat above 1.05
+    pass   no deviation, and a relevant one would have been significant
+    weak   no significant deviation, but too few effective samples to see one
+    fail   |z| > 4, and in addition kinetic temperatures more than 1 % off, R-hat above 1.05
 
 All series begin where draws count (`equilibrium_step` of the thermodynamics). At a temperature that is not in
 equilibrium (`analysis.statistics.equilibrium`) a check can fail, but not pass, and has no error.
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 MOST = 0.5
-"""A heat capacity passes when a deviation of this fraction would show."""
+"""A heat capacity passes if a deviation of this fraction would be significant."""
 R_HAT_BAD = 1.05
-"""What nobody calls converged."""
+"""Split R-hat above which chains are certainly not converged."""
 def checks(run: Run, data: xarray.Dataset) -> list[Check]:
     """All checks that the store of a run allows, check by check, each at every temperature.
 
@@ -65,7 +65,7 @@ def checks(run: Run, data: xarray.Dataset) -> list[Check]:
 
 
 def _as_sound(check: Check, reason: str) -> Check:
-    """What a check says where the temperature is not in equilibrium for this reason."""
+    """Text of a check at a temperature that is not in equilibrium for this reason."""
     if not reason:
         return check
     if check.verdict == "pass":
@@ -76,13 +76,13 @@ def _as_sound(check: Check, reason: str) -> Check:
 def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """C = var(U)/T² against d<U>/dT (k_B), over each interval between neighbours among three or more temperatures.
 
-    A slope AT a temperature reaches over two intervals, is one-sided at the ends of the ladder, and is off by a
-    discretisation of unknown size. Over ONE interval h = T' - T the law is exact as an integral, U(T') - U(T) =
-    ∫ C dT, and only its right side is approximate, the trapezoid h (C + C')/2. So the value is (C + C')/2 from
-    var(U)/T², expected is (U(T') - U(T))/h. The error holds those of both energies and both variances (of a variance
-    in proportion to it: where the value is too small, that of the expected one) and what the trapezoid may miss: h²
-    C''/12, C'' the larger second difference at the inner ends of the interval, and how much it would change were C
-    linear in ln T. Peaks of C narrower than the ladder stay unseen.
+    A slope AT a temperature uses two intervals, is one-sided at the ends of the ladder, and has a discretisation error
+    of unknown size. Over ONE interval h = T' - T the law is exact as an integral, U(T') - U(T) = ∫ C dT. Only its right
+    side is approximated, by the trapezoid h (C + C')/2. So the value is (C + C')/2 from var(U)/T², and the expected
+    value is (U(T') - U(T))/h. The error has three parts. The first are the errors of both energies and both variances
+    (the error of a variance scales with it; if the value is too small, that of the expected one is used). The second is
+    the error of the trapezoid, h² C''/12 with C'' the larger second difference at the inner ends of the interval. The
+    third is the change of the trapezoid if C were linear in ln T. Peaks of C narrower than the ladder are not seen.
     """
     known = np.flatnonzero(np.isfinite(data["heat_capacity"].values[:, 0]))
     if known.size < 3:
@@ -92,7 +92,7 @@ def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         np.array([mean_at(run, name, rows, slot) for slot in known.tolist()]) for name in ("heat_capacity", "energy")
     )
     steps = np.diff(temperature)
-    sound = np.where(np.isfinite(capacity[:, 1]), capacity[:, 0], np.nan)  # the bend is that of equilibrium
+    sound = np.where(np.isfinite(capacity[:, 1]), capacity[:, 0], np.nan)  # the curvature of C needs equilibrium
     bends = 2.0 * np.abs(np.diff(np.diff(sound) / steps)) / (steps[1:] + steps[:-1])
     for k, step in enumerate(steps):
         ends = slice(k, k + 2)
@@ -117,10 +117,10 @@ def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Split R-hat of U; its z says whether the halves of the chains differ by more than their own errors allow.
+    """Split R-hat of U. Its z says whether the halves of the chains differ by more than their errors.
 
-    With n independent draws in each half R-hat is 1 + O(1/n) by chance, so that short healthy runs exceed any
-    threshold: they are weak. R-hat above 1.05 fails where z is significant. A chain that never moves fails.
+    With n independent draws in each half, R-hat is 1 + O(1/n) by chance. Short healthy runs exceed any threshold, so
+    they are weak. R-hat above 1.05 fails if z is significant. A chain that never moves fails.
     """
     columns = zip(data["r_hat"].values.tolist(), data["effective_samples"].values.tolist(), strict=True)
     for (temperature, energy), (value, samples) in zip(in_equilibrium(run, data, "energy"), columns, strict=True):
@@ -135,7 +135,7 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Effective samples of U: with fewer than needed nothing is wrong, but there is no error."""
+    """Effective samples of U. Too few are not a fault, but then there is no error."""
     for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
         verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
         advice = advice_for(verdict, "")
@@ -159,7 +159,7 @@ def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def drift_of_energy(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Last third of the draws minus the first, in <U>; the worst replica of each temperature."""
+    """<U> of the last third of the draws minus that of the first; the worst replica of each temperature."""
     for temperature, energy in in_equilibrium(run, data, "energy"):
         drifts = {f"replica {r + 1}": drift(run.chains(chain[np.newaxis])[0]) for r, chain in enumerate(energy)}
         differences = {name: (mean, mean.samples) for name, mean in drifts.items()}

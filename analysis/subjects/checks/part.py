@@ -29,7 +29,7 @@ def parts(findings: Findings) -> Iterator[Part]:
     yield Part(
         "checks",
         "Self-checks",
-        tables=[("Numbers whose right value is known.", tables.checks_table(found))],
+        tables=[("Numbers whose correct value is known.", tables.checks_table(found))],
         remarks=tables.checks_remarks(found),
         files={"checks.csv": partial(tables.write_checks_csv, found)},
         facts=[("self-checks", f"{worst}: {count} of {len(found)}")],

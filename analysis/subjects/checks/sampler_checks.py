@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 TOLERANCE = 0.01
-"""Deviation of a kinetic temperature that is left alone: it moves <U> by no more than 1 % of T does."""
+"""Tolerated deviation of a kinetic temperature: it changes <U> by no more than 1 % of T would."""
 MOST = 0.5
-"""The layers pass when `TOLERANCE` would show in those that hold this fraction of the parameters."""
+"""The layers pass if `TOLERANCE` would be significant in layers with this fraction of the parameters."""
 COLLECTIVE_GOOD, COLLECTIVE_BAD = 0.11, 0.5
-"""Excess of the collective kinetic temperature: what `rho = "auto"` allows by default, a little rounded up, and what
-shifts <U> by a per cent (docs/validation/mini-batch-noise.md)."""
+"""Tolerated excess of the collective kinetic temperature. It is slightly above the default limit of `rho = "auto"` and
+shifts <U> by one per cent (docs/validation/mini-batch-noise.md)."""
 FACTOR_SEEN = 0.3
-"""Deviation of <exp(-ΔH/T)> that must show: wrong energies or forces change it by more than one."""
+"""Deviation of <exp(-ΔH/T)> that must be significant. Wrong energies or forces change it by more than one."""
 ACCEPTANCE_GOOD, ACCEPTANCE_BAD = 0.4, 0.1
-"""What moves a walker nearly as fast as the best, and what hardly moves it."""
+"""Acceptances at which a walker moves nearly as fast as possible, and at which it hardly moves."""
 REVERSIBLE = 0.99
 
 
@@ -43,8 +43,8 @@ def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """The same for each array of the network, also exactly 1; at each temperature the worst of them.
 
-    A draw of n parameters tells their kinetic temperature to sqrt(2/n), so that 1 % never shows in a bias of a few
-    dozen: the check passes when it would show in the arrays that hold half of the parameters.
+    A draw of n parameters gives their kinetic temperature to sqrt(2/n), so 1 % is never significant in a bias of a few
+    dozen parameters. The check passes if 1 % would be significant in arrays with half of the parameters.
     """
     if "kinetic_ratio_layer" not in run.store.variables:
         return
@@ -62,11 +62,11 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """T_kin/T where mini-batch noise is strongest, which no other kinetic temperature can show.
+    """T_kin/T in the directions of strongest mini-batch noise, which no other kinetic temperature shows.
 
-    Mini-batch noise is correlated between parameters, the white noise that completes it is not: a trace over parameters
-    stays at T while collective directions are hotter (`protmpi.sampling.kernels.noise.collective_excess`). It is known
-    without an error worth showing, so there is no z: the verdict is by size alone.
+    Mini-batch noise is correlated between parameters, but the white noise is not. A trace over parameters
+    stays at T while collective directions are hotter (`protmpi.sampling.kernels.noise.collective_excess`). Its error
+    is negligible, so there is no z: the size alone decides the verdict.
     """
     if not {"rho", "collective_excess"} <= run.observables.keys():
         return
@@ -77,7 +77,7 @@ def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         enough = np.nanmean(rho) * COLLECTIVE_GOOD / max(excess, COLLECTIVE_GOOD)
         where = f"directions of correlated mini-batch noise are {100 * excess:.0f} % too hot at T"
         advice = (
-            f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} would do, or rho = "auto"'
+            f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} suffices, or rho = "auto"'
         )
         yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip
@@ -111,7 +111,7 @@ def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """<exp(-ΔH/T)> over trajectories, over the fraction of reversible ones: exactly 1, whatever the time step.
 
     On the set of reversible trajectories the map, followed by p -> -p, is its own inverse and conserves volume. A wrong
-    Hamiltonian, a force that is not its gradient or energies of too few digits move it by as much as themselves.
+    Hamiltonian, a force that is not its gradient, or energies of too few digits change it by their own error.
     """
     if "boltzmann_factor" not in run.observables:
         return
@@ -129,9 +129,9 @@ def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Mean acceptance of trajectories, beside the one that the time step was tuned for; the worst walker.
+    """Mean acceptance of trajectories of the worst walker, beside the acceptance for which the time step was tuned.
 
-    It has no z: the law is exact at any acceptance, but few accepted trajectories move a walker little.
+    It has no z, because the law is exact at any acceptance. But with few accepted trajectories a walker hardly moves.
     """
     if "boltzmann_factor" not in run.observables:
         return
@@ -146,14 +146,14 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
 
 
 def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """Fraction of trajectories that stay on the sphere, so that they can be reversed. The others left its reach and are
-    rejected, which costs time but no law."""
+    """Fraction of trajectories that stay on the sphere and can be reversed. The others miss the sphere and are
+    rejected, which costs time but keeps the law."""
     if "boltzmann_factor" not in run.observables:
         return
     for temperature, reversible in in_equilibrium(run, data, "reversible"):
         share = float(np.nanmean(reversible))
         verdict: Verdict = "pass" if share >= REVERSIBLE else "weak"
-        lost = f"{100 * (1 - share):.1f} % of the trajectories leave the reach of the sphere"
+        lost = f"{100 * (1 - share):.1f} % of the trajectories miss the sphere"
         advice = f"{lost}: take a longer sampler.adapt_until"
         yield Check("reversible trajectories", temperature, "", share, 1.0, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
-    """One line per kind of check: its worst temperature, and at how many temperatures the verdict is that."""
+    """One line per kind of check: its worst temperature, and the number of temperatures with the same verdict."""
     from rich.text import Text
 
     table = empty_table()
@@ -36,7 +36,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
 
 
 def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
-    """For each kind of check, in order, its worst one and all of them."""
+    """The worst check of each kind, in order, and all checks of this kind."""
     kinds: dict[str, list[Check]] = {}
     for check in checks:
         kinds.setdefault(check.name, []).append(check)
@@ -44,7 +44,7 @@ def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
 
 
 def checks_remarks(checks: Sequence[Check]) -> list[str]:
-    """What the verdicts mean, and for each kind of check that fails what to do and where else it fails."""
+    """The meaning of the verdicts. For each kind of check that fails, what to do and where else it fails."""
     lines = [
         "weak: not in equilibrium (then without ±), or too few effective samples for a deviation to show: run longer; "
         "z knows how many numbers were looked at.",

@@ -1,1 +1,1 @@
-"""Contacts that single passes and Jacobians of networks show; proteins, how alike they are, and native structures."""
+"""Contacts from single passes and Jacobians of networks; proteins, their identity, and native structures."""

@@ -1,4 +1,4 @@
-"""The native structure of a chain: where its Cα atoms are, and which residues touch."""
+"""The native structure of a chain: its Cα atoms and its contacts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protmpi.errors import DataError
 
 
 class Backbone(NamedTuple):
-    """A chain as drawn: `structure` has its sequence and contacts."""
+    """A chain to draw. `structure` has its sequence and contacts."""
 
     structure: Structure
     coordinates: np.ndarray
@@ -37,10 +37,10 @@ def read_backbone(path: Path, chain: str | None, cutoff: float, min_separation: 
 
 
 def along_principal_axes(coordinates: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Turned, never mirrored: a mirror image of a protein is another molecule."""
+    """Rotate without mirroring, because the mirror image of a protein is another molecule."""
     centred = coordinates - coordinates[known].mean(axis=0)
     axes = np.linalg.svd(centred[known], full_matrices=False)[2]
-    if axes.shape[0] < 3:  # two atoms span no plane
+    if axes.shape[0] < 3:  # two atoms do not span a plane
         return centred
     axes[2] *= np.sign(np.linalg.det(axes))
     return centred @ axes.T

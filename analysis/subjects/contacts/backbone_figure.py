@@ -16,7 +16,7 @@ FINE = 12
 NEAR, FAR = 4.5, 1.8
 """Width of the trace, in points, towards the reader and away from her."""
 EDGE = 1.6
-"""What a piece of the trace clears beside it, in points."""
+"""Width of the white edge beside a piece of the trace, in points."""
 SCALE = 10.0
 """Length of the scale bar (Å)."""
 
@@ -36,11 +36,11 @@ def _trace(axes: Axes, coordinates: np.ndarray) -> None:
     for one in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):  # a gap in the chain is left open
         if one.size > 1:
             points, place = _smooth(one, coordinates[one])
-            pieces.append(np.stack([points[:-2], points[1:-1], points[2:]], axis=1))  # they overlap: no seams
+            pieces.append(np.stack([points[:-2], points[1:-1], points[2:]], axis=1))  # they overlap, without seams
             places.append(place[:-2])
     segments, place = np.concatenate(pieces), np.concatenate(places)
     depth = segments[:, :, 2].mean(axis=1)
-    order = np.argsort(depth)  # from far to near: what is nearer covers what lies behind it
+    order = np.argsort(depth)  # from far to near: nearer pieces cover those behind them
     width = np.interp(depth[order], (depth.min(), depth.max()), (FAR, NEAR))
     colours = matplotlib.colormaps["viridis"](place[order] / len(coordinates))
     # a white edge below each piece, so that a strand in front cuts the one behind
@@ -63,7 +63,7 @@ def _trace(axes: Axes, coordinates: np.ndarray) -> None:
 
 
 def _smooth(position: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth line through points (n, 3), and where along the chain it is."""
+    """A smooth line through points (n, 3), and the position along the chain at each of its points."""
     from scipy.interpolate import CubicSpline
 
     place = np.linspace(position[0], position[-1], FINE * (position.size - 1) + 1)

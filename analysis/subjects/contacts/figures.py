@@ -40,7 +40,7 @@ def style_of(method: str) -> dict[str, Any]:
 
 
 def temperature_figure(data: xarray.Dataset) -> Figure:
-    """Every criterion against T: rows of single designed sequences and of their averaged scores; ES and OT beside."""
+    """Every criterion against T: rows of single designed sequences and of their averaged scores, beside ES and OT."""
     temperature, unit = data["temperature"].values, data["temperature"].attrs["unit"]
     criteria = data["criterion"].values
     with matplotlib.rc_context(STYLE):

@@ -1,4 +1,4 @@
-"""The networks of a store or of a weights file, run again on sequences of one's own; needs torch."""
+"""The networks of a store or of a weights file, run on given sequences. Needs torch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Where weights come from, and the data that they have learned."""
+    """Source of weights, and the data that they were trained on."""
 
     path: Path
     model: dict[str, Any]
     data: dataset.FoldingData
     references: dict[str, np.ndarray]
-    """ES and OT weights (reference, P), as far as there are any."""
+    """ES and OT weights (reference, P), if there are any."""
     run: Run | None
     """The run of a store; None for a weights file."""
 
@@ -40,10 +40,10 @@ class Source:
 
 
 def open_source(path: Path, data_file: Path | None) -> Source:
-    """A store, or a weights file (.h5) of `protmpi train`, with its data set; a store knows where that is.
+    """A store, or a weights file (.h5) of `protmpi train`, with its data set. A store has the path of its data set.
 
-    Raises ProtmpiError, one line, where one is missing or damaged, they do not belong together, the task is another one
-    than folding, or the structure is unknown.
+    Raises ProtmpiError, one line, if one is missing or damaged, they do not belong together, the task is not
+    folding, or the structure is unknown.
     """
     model, data_hash, references, run = _weights_file(path) if path.is_file() else _store(path)
     if data_file is None and run is None:
@@ -53,7 +53,7 @@ def open_source(path: Path, data_file: Path | None) -> Source:
     if data.data_hash() != data_hash:
         raise DataError(f"{chosen}: is not the data set of {path}; give the right one with --data")
     if data.contact_map is None:
-        raise DataError(f"{chosen}: knows no contact map, so that no contact can be right or wrong")
+        raise DataError(f"{chosen}: has no contact map, so no contact can be right or wrong")
     return Source(path, model, data, references, run)
 
 
@@ -84,8 +84,8 @@ def _store(path: Path) -> Contents:
 class FoldingNetwork:
     """One set of weights (P,) of a network that guesses masked residues.
 
-    It was trained on its guesses at masked sites alone, so its logits are those: of each site in a copy of the sequence
-    in which that site is masked, L passes per sequence. Attention is that of the sequence without a mask.
+    It was trained on guesses at masked sites alone. So the logits of each site are computed with this site masked, in L
+    passes per sequence. Attention is computed for the sequence without a mask.
     """
 
     def __init__(self, model: dict[str, Any], length: int, weights: np.ndarray) -> None:
@@ -127,12 +127,12 @@ class FoldingNetwork:
         return np.concatenate(found)
 
     def passes(self, tokens: np.ndarray) -> int:
-        """Forward passes for one sequence: one per site."""
+        """Number of forward passes for one sequence: one per site."""
         return len(tokens)
 
 
 def build(model: dict[str, Any], length: int) -> Network:
-    """The network of the section [model]. Raises ProtmpiError where torch is missing or the section is none."""
+    """The network of the section [model]. Raises ProtmpiError if torch is missing or the section is not valid."""
     try:
         import torch
 
@@ -140,7 +140,7 @@ def build(model: dict[str, Any], length: int) -> Network:
     except ImportError as error:
         raise ProtmpiError(f"networks are run by torch, which is missing ({error}); pip install 'protmpi[sample]'"
                            ) from None  # fmt: skip
-    torch.set_num_threads(1)  # small arrays: threads would only wait for each other
+    torch.set_num_threads(1)  # arrays are small: threads would only wait for each other
     try:
         return models.build(ModelConfig.model_validate(model), length)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""Which attention heads show contacts, learned from a few labelled proteins, and what they say of another one.
+"""Attention heads that show contacts, learned from a few labelled proteins, and their scores of another protein.
 
-Heads of all layers stand side by side: maps are (head, L, L). Each is symmetrised and corrected for average products;
+Heads of all layers are joined: maps are (head, L, L). Each is symmetrised and corrected for average products;
 heads are ranked by their precision on labelled proteins, or weighed by a logistic regression (Rao et al., "Transformer
 protein language models are unsupervised structure learners", ICLR 2021).
 
@@ -19,7 +19,7 @@ from analysis.subjects.contacts.proteins import CRITERIA, Protein
 from protmpi.errors import DataError
 
 ATTENTION = "mean attention"
-"""The method that takes no label: the mean of all heads."""
+"""The method without labels: the mean of all heads."""
 
 RANKED_BY = "|i-j| >= 24"
 LEAST = 6
@@ -29,19 +29,19 @@ PENALTY = 0.15
 """Inverse strength C of the L1 penalty, as Rao et al."""
 
 OTHERS = 20
-"""Pairs without a contact that the regression sees for each contact: all of them would not fit the memory."""
+"""Pairs without a contact per contact in the regression. All pairs would not fit the memory."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What labelled proteins say about the heads of a network."""
+    """Ranks and weights of the heads of a network from labelled proteins."""
 
     precision: np.ndarray
     """Mean precision of each head on the labelled proteins (head,)."""
     order: np.ndarray
     """Heads, the best first (head,)."""
     weights: np.ndarray
-    """Weight of each head in the logistic regression (head,); NaN where none is left by its penalty."""
+    """Weight of each head in the logistic regression (head,); NaN if its penalty leaves none."""
 
 
 def head_scores(attention: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def head_scores(attention: np.ndarray) -> np.ndarray:
 def select(labelled: Iterable[tuple[np.ndarray, Protein]], seed: int = 1) -> Selection:
     """Rank and weigh heads by the scores (head, L, L) of labelled proteins.
 
-    Raises DataError where no labelled protein is long enough, or none has a contact to learn from.
+    Raises DataError if no labelled protein is long enough, or none has a contact to learn from.
     """
     random = np.random.default_rng(seed)
     precisions, features, labels = [], [], []
@@ -65,16 +65,16 @@ def select(labelled: Iterable[tuple[np.ndarray, Protein]], seed: int = 1) -> Sel
     found = found[np.isfinite(found).all(1)]
     if not len(found) or contact.all() or not contact.any():
         raise DataError(f"labelled proteins: none has pairs of {RANKED_BY}, or none a contact of |i-j| >= {LEAST}; "
-                        "heads cannot be told apart by them")  # fmt: skip
+                        "heads cannot be ranked by them")  # fmt: skip
     precision = found.mean(0)
     order = np.argsort(-precision, kind="stable")
     return Selection(precision, order, _regression(np.concatenate(features), contact))
 
 
 def predictions(maps: np.ndarray, selection: Selection, top: int) -> dict[str, np.ndarray]:
-    """Scores (L, L) of each way to join heads, from the maps (head, L, L) of one protein.
+    """Scores (L, L) of each combination of heads, from the maps (head, L, L) of one protein.
 
-    The `top` heads are left out where there are no more heads than that; of a single one nothing can be chosen.
+    The `top` heads are omitted if there are no more heads than that. With a single head there is no choice.
     """
     if len(maps) == 1:
         return {ATTENTION: maps[0]}

@@ -1,4 +1,4 @@
-"""Categorical Jacobian: how a network's guess at one site answers to a substitution at another.
+"""Categorical Jacobian: the response of the logits at one site to a substitution at another.
 
 Source: docs/method/contacts.md section 3.
 
@@ -42,7 +42,7 @@ def categorical_jacobian(logits: Logits, tokens: np.ndarray) -> np.ndarray:
 
 
 def centred(jacobian: np.ndarray) -> np.ndarray:
-    """J less its mean along each of the four axes: what a single site or letter adds everywhere goes."""
+    """J minus its mean along each of the four axes. This removes contributions of single sites and letters."""
     for axis in range(4):
         jacobian = jacobian - jacobian.mean(axis, keepdims=True)
     return jacobian
@@ -51,8 +51,8 @@ def centred(jacobian: np.ndarray) -> np.ndarray:
 def pair_scores(jacobian: np.ndarray) -> np.ndarray:
     """Scores of pairs (L, L): centred, Frobenius norm over letters, zero diagonal, APC, symmetrised.
 
-    In this order, because the strength of i on j is not that of j on i: a site that answers loudly
-    raises its column and not its row, and each has a background of its own.
+    APC comes before symmetrisation, because the effect of i on j differs from that of j on i. A site with a strong
+    response raises its column but not its row, so rows and columns have different backgrounds.
     """
     strength = np.sqrt(np.square(centred(jacobian)).sum((1, 3), dtype=np.float64))
     np.fill_diagonal(strength, 0.0)

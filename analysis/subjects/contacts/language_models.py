@@ -1,6 +1,6 @@
-"""Protein language models of the Hugging Face hub, by name or from a local directory; needs torch and transformers.
+"""Protein language models of the Hugging Face hub, by name or from a local directory. Needs torch and transformers.
 
-Any masked language model whose tokens are single residues will do: ESM-2, ESM-1b, ProtBert and others.
+Any masked language model whose tokens are single residues can be used: ESM-2, ESM-1b, ProtBert and others.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import torch
 
 CAUSAL_HEADS = ("ForCausalLM", "LMHeadModel")
-"""How the names of architectures end whose sites see only what lies before them."""
+"""Endings of the names of causal architectures, whose sites see only earlier sites."""
 
 TOKENS_AT_ONCE = 20_000
-"""Tokens of the sequences in one call: activations of a large model then stay below some GB."""
+"""Most tokens in one call, so that activations of a large model stay below some GB."""
 
 
 class LanguageModel:
@@ -32,7 +32,7 @@ class LanguageModel:
         self._prefix, self._suffix, self._ids = _tokens(name, tokenizer)
         config = model.config
         self.heads = int(config.num_hidden_layers * config.num_attention_heads)
-        # some count positions from their padding token on, which costs up to two of them
+        # some models count positions from their padding token on, which costs up to two positions
         self._longest = getattr(config, "max_position_embeddings", np.inf) - 2 - len(self._prefix + self._suffix)
 
     def attention(self, tokens: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ class LanguageModel:
     def logits(self, tokens: np.ndarray) -> np.ndarray:
         """Logits (B, L, 20) of sequences (B, L).
 
-        A causal model guesses a site from the token before it; with none before the first site, that has zeros.
+        A causal model guesses a site from the token before it. Without a token before it, the first site has zeros.
         """
         import torch
 
@@ -60,13 +60,13 @@ class LanguageModel:
         return np.concatenate(parts)
 
     def passes(self, tokens: np.ndarray) -> int:
-        """Forward passes for one sequence."""
+        """Number of forward passes for one sequence."""
         return 1
 
     def _input(self, tokens: np.ndarray) -> torch.Tensor:
         """Sequences (B, L) as the model reads them, with its tokens before and after.
 
-        Raises DataError for longer ones than it has positions for.
+        Raises DataError for sequences longer than the positions of the model.
         """
         import torch
 
@@ -78,10 +78,10 @@ class LanguageModel:
 
 
 def load(name: str, allow_causal: bool = False) -> LanguageModel:
-    """The language model of a local directory, or of this name on the Hugging Face hub; on a GPU where there is one.
+    """The language model of a local directory, or of this name on the Hugging Face hub, on a GPU if there is one.
 
-    Raises ProtmpiError, one line: transformers is missing, the model cannot be had or read, it lacks weights, it is
-    causal and that is not allowed, or its tokens are no single residues.
+    Raises ProtmpiError, one line, if transformers is missing, the model cannot be loaded, it lacks weights, it is
+    causal without permission, or its tokens are not single residues.
     """
     try:
         import torch
@@ -90,7 +90,7 @@ def load(name: str, allow_causal: bool = False) -> LanguageModel:
         from transformers.utils import logging as transformers_logging
     except ImportError as error:
         raise ProtmpiError(f"--plm: needs {error.name}, which is missing; pip install 'protmpi[plm]'") from None
-    hub_logging.set_verbosity_error()  # its retries would be told line by line
+    hub_logging.set_verbosity_error()  # its retries would be printed line by line
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -109,7 +109,7 @@ def load(name: str, allow_causal: bool = False) -> LanguageModel:
         return LanguageModel(name, model, AutoTokenizer.from_pretrained(name), causal)
     except DataError:
         raise
-    except Exception as error:  # whatever a hub, a file or a class raises
+    except Exception as error:  # any exception of a hub, a file or a class
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{name}: cannot be loaded as a protein language model ({type(error).__name__}: {reason}); "
                         "give a local directory, or a name that the Hugging Face hub has and that can be reached from "
@@ -117,18 +117,18 @@ def load(name: str, allow_causal: bool = False) -> LanguageModel:
 
 
 def _is_causal(name: str, config: Any, masked: Any) -> bool:
-    """Whether a model is causal. Raises DataError where it is neither that nor a masked language model."""
+    """Whether a model is causal. Raises DataError if it is neither causal nor a masked language model."""
     architectures = config.architectures or []
     if getattr(config, "is_decoder", False) or any(found.endswith(CAUSAL_HEADS) for found in architectures):
         return True
     if type(config) not in masked:
         what = ", ".join(architectures) or config.model_type
-        raise DataError(f"{name}: {what} is no masked language model; give one, such as facebook/esm2_t6_8M_UR50D")
+        raise DataError(f"{name}: {what} is not a masked language model; give one, such as facebook/esm2_t6_8M_UR50D")
     return False
 
 
 def _all_weights_read(name: str, model: Any, missing: Iterable[str]) -> None:
-    """Raise DataError where the checkpoint lacks weights, such as a language-model head: they are drawn at random."""
+    """Raise DataError if the checkpoint lacks weights, such as a language-model head, which would be random."""
     drawn = sorted(set(missing) & {key for key, _ in model.named_parameters()})
     if drawn:
         raise DataError(f"{name}: the checkpoint lacks {len(drawn)} of the weights of {type(model).__name__}, the "
@@ -136,7 +136,7 @@ def _all_weights_read(name: str, model: Any, missing: Iterable[str]) -> None:
 
 
 def _tokens(name: str, tokenizer: Any) -> tuple[list[int], list[int], np.ndarray]:
-    """Tokens before and after a sequence, and those of the twenty residues and of an unknown one (21,)."""
+    """Tokens before and after a sequence, and tokens of the twenty residues and of an unknown one (21,)."""
     ids = tokenizer.convert_tokens_to_ids(list(AMINO_ACIDS))
     unknown = tokenizer.mask_token_id if tokenizer.mask_token_id is not None else tokenizer.unk_token_id
     alone = tokenizer(AMINO_ACIDS[0])["input_ids"]

@@ -1,4 +1,4 @@
-"""How alike sequences are: a protein that a network has seen a relative of is no test of what it has learned."""
+"""Sequence identity: a protein is not a valid test if the network has seen a relative of it."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ def identity(first: str, second: str) -> float:
 
 
 def highest_identity(sequences: Sequence[str], against: Sequence[str]) -> np.ndarray:
-    """Of each sequence the highest identity with any of `against` (sequence,); 0 where there are none of those."""
+    """Highest identity of each sequence with any of `against` (sequence,); 0 if `against` is empty."""
     return np.array([max((identity(one, other) for other in against), default=0.0) for one in sequences])
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Proteins apart: those that heads are chosen by, those like what has been seen, and the others."""
+    """Groups of proteins: labelled (heads are chosen by them), train-like, and held out."""
 
     labelled: list[Protein]
     train_like: list[Protein]
     held_out: list[Protein]
     identity: dict[str, float]
-    """Of each protein that might be held out, by name, the highest identity with one that was seen."""
+    """Highest identity with a seen protein, for each candidate to be held out, by name."""
     leaks: list[str]
-    """Names of proteins given as held out that are not, and count as train-like."""
+    """Names of proteins that were given as held out but count as train-like."""
 
 
 def grouped(
     structures: Sequence[Protein], given: Sequence[Protein], labelled: int, limit: float, seed: int
 ) -> Groups:  # fmt: skip
-    """Draw the labelled proteins from `structures`, and tell what is train-like from what is held out.
+    """Draw the labelled proteins from `structures`, and separate train-like from held-out proteins.
 
-    Seen are all `structures` where proteins to hold out are `given`, else the labelled ones. Held out is what was given
-    (else what was not drawn) and has an identity below `limit` with everything seen. Raises ProtmpiError, one line,
-    where nothing is left to test.
+    If proteins to hold out are `given`, all `structures` count as seen; else the labelled ones do. A protein is held
+    out if it was given (else: was not drawn) and has an identity below `limit` with every seen protein. Raises
+    ProtmpiError, one line, if no protein is left to test.
     """
     left = len(structures) + len(given) - labelled
     if labelled > len(structures) or not left:

@@ -1,4 +1,4 @@
-"""How well a map of scores tells the contacts of a structure. Maps are (..., L, L), a contact map is boolean (L, L)."""
+"""Precision of contacts in a map of scores. Maps are (..., L, L), a contact map is boolean (L, L)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RANGES = {"short": (6, 11), "medium": (12, 23), "long": (24, None)}
 
 @dataclass(frozen=True)
 class Options:
-    """How maps are read and precision is counted."""
+    """Settings of scores and precision."""
 
     separation: int = 6
     """P'@L: only pairs with |i-j| above this."""
     tolerance: int = 1
-    """P'@L: a pair counts within this many residues of a contact, along both sequences."""
+    """P'@L: largest distance of a pair from a contact, in residues along each axis."""
     apc: bool = False
     """Subtract the average product of rows and columns first."""
 
@@ -35,7 +35,7 @@ def average_product_corrected(maps: np.ndarray) -> np.ndarray:
     """
     row, column = maps.sum(-1, keepdims=True), maps.sum(-2, keepdims=True)
     total = row.sum(-2, keepdims=True)
-    return np.asarray(maps - row * column / np.where(total == 0.0, 1.0, total))  # 0: nothing there, no background
+    return np.asarray(maps - row * column / np.where(total == 0.0, 1.0, total))  # 0: an empty map
 
 
 def scores(maps: np.ndarray, apc: bool = False) -> np.ndarray:
@@ -58,7 +58,7 @@ def precision(
 ) -> np.ndarray:
     """Fraction of contacts in the `count` pairs of highest score, |i-j| from `least` to `most`; (...,) of (..., L, L).
 
-    P@L of the study: count = L, all pairs. NaN where a map is not finite, or too small to have such pairs.
+    P@L of the study has count = L and all pairs. NaN if a map is not finite, or too small to have such pairs.
     """
     i, j = candidates(scores.shape[-1], least, most)
     values = scores[..., i, j]
@@ -84,5 +84,5 @@ def near_contacts(contacts: np.ndarray, tolerance: int) -> np.ndarray:
 
 def tolerant_precision(scores: np.ndarray, contacts: np.ndarray, count: int, separation: int, tolerance: int
                        ) -> np.ndarray:  # fmt: skip
-    """P'@L: `precision` over the pairs with |i-j| > separation, a near miss within `tolerance` counted as a hit."""
+    """P'@L: `precision` over the pairs with |i-j| > separation. A near miss within `tolerance` counts as a hit."""
     return precision(scores, near_contacts(contacts, tolerance), count, separation + 1)

@@ -1,4 +1,4 @@
-"""Proteins whose contacts are known: chains of structure files, and designed sequences of one structure."""
+"""Proteins with known contacts: chains of structure files, and designed sequences of one structure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Protein:
 
     name: str
     tokens: np.ndarray
-    """Residues (L,) uint8 in the order of `AMINO_ACIDS`, 20 where one is unknown."""
+    """Residues (L,) uint8 in the order of `AMINO_ACIDS`, 20 if unknown."""
     contacts: np.ndarray
     """Contact map (L, L), bool."""
     resolved: np.ndarray
-    """Whether the structure has coordinates of a residue (L,); others are in no pair that counts."""
+    """Whether the structure has coordinates of a residue (L,). Pairs with other residues do not count."""
 
     @property
     def sequence(self) -> str:
@@ -46,7 +46,7 @@ class Protein:
         return np.stack(found, axis=-1)
 
     def chance(self) -> np.ndarray:
-        """What random scores would reach by each of `CRITERIA` (criterion,)."""
+        """Value of each of `CRITERIA` for random scores (criterion,)."""
         shares = []
         for _, least in CRITERIA.values():
             i, j = candidates(len(self.tokens), least)
@@ -57,7 +57,7 @@ class Protein:
 
 @contextmanager
 def needs_gemmi(source: Path) -> Iterator[None]:
-    """For the imports that read structures. Raises DataError, one line, where what they need is not installed."""
+    """Context for imports that read structures. Raises DataError, one line, if a package is not installed."""
     try:
         yield
     except ImportError as error:
@@ -68,7 +68,7 @@ def needs_gemmi(source: Path) -> Iterator[None]:
 def read_structures(folder: Path, cutoff: float) -> list[Protein]:
     """The first protein chain of every PDB or mmCIF file of a folder, by name; contacts closer than `cutoff` (Å).
 
-    Raises DataError, one line, where there is no such file or one cannot be read.
+    Raises DataError, one line, if there is no such file or one cannot be read.
     """
     with needs_gemmi(folder):
         from protmpi.data.collect import files
@@ -89,7 +89,7 @@ def designed(data: FoldingData, split: int, count: int) -> list[Protein]:
 
 
 def native(data: FoldingData) -> list[Protein]:
-    """The native protein; none where the data set does not know it."""
+    """The native protein, if the data set has it."""
     return [_folding(data, "native", encode(data.native))] if data.native else []
 
 

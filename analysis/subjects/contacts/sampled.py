@@ -1,8 +1,8 @@
 """Contacts in the networks of one run, against temperature: best attention head, mean of the heads, Jacobian.
 
-All sequences of the folding task have one structure. Labelled ones are from the training set, those that are asked
-about from the test set; the native protein was never seen, though all were drawn to fold as it does. Since all contacts
-are the same, the choice of heads and the regression over them know the answer; mean attention and the Jacobian do not.
+All sequences of the folding task have one structure. Labelled sequences are from the training set, tested ones from the
+test set. The native protein was never seen, although all sequences were drawn to fold like it. Since all contacts are
+the same, the choice of heads and the regression know the answer; mean attention and the Jacobian do not.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ Tick = Callable[[], object]
 
 @dataclass(frozen=True)
 class Options:
-    """How much is evaluated."""
+    """Settings of the amount of evaluation."""
 
     labelled: int = 10
-    """Training sequences that heads are chosen by."""
+    """Number of training sequences by which heads are chosen."""
     sequences: int = 8
-    """Test sequences that are asked about."""
+    """Number of test sequences."""
     snapshots: int = 8
-    """Snapshots of each temperature at most, evenly spread."""
+    """Most snapshots of each temperature, evenly spread."""
     top: int = 10
-    """Heads that are averaged, where there are more."""
+    """Number of heads that are averaged, if there are more."""
 
 
 class Evaluation:
-    """What is asked of every set of weights."""
+    """The proteins and settings by which every set of weights is evaluated."""
 
     def __init__(self, source: Source, options: Options, tick: Tick) -> None:
         self._source, self._top, self._tick = source, options.top, tick
@@ -56,7 +56,7 @@ class Evaluation:
         """Forward passes and seconds of each protein, by method."""
 
     def identities(self) -> dict[str, float]:
-        """Mean over the tested sequences, and that of the native protein: highest identity with a labelled one."""
+        """Highest identity with a labelled sequence: mean over tested sequences, and that of the native protein."""
         labelled = [p.sequence for p in self.labelled]
         groups = {"designed": self.tested, "native": self._native}
         found = {name: highest_identity([p.sequence for p in group], labelled) for name, group in groups.items()}
@@ -92,13 +92,13 @@ def sampled_contacts(source: Source, options: Options, tick: Tick = lambda: None
     Dataset over temperature, predictor, group (`GROUPS`), criterion (`proteins.CRITERIA`), statistic = mean, sem:
 
     precision            mean over snapshots (temperature, predictor, group, criterion, statistic); its error is over
-                         snapshots, which says how well a temperature is known, not how far sequences differ
+                         snapshots: it is the error of a temperature, not the difference between sequences
     reference_precision  that of each set of ES and OT weights (weights, reference, predictor, group, criterion)
     chance               of random scores (criterion)
     passes, seconds      forward passes, and wall time, of one sequence on average (predictor)
     evaluated            snapshots evaluated (temperature)
 
-    `tick` is called after each set of weights. Raises StoreError where the run has not come past its burn-in.
+    `tick` is called after each set of weights. Raises StoreError if the run is still in its burn-in.
     """
     import xarray
 

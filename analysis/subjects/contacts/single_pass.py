@@ -22,24 +22,24 @@ RESAMPLES = 2_000
 
 
 class Network(Protocol):
-    """A network that has read proteins: anything with attention maps, with logits, or with both."""
+    """A network of proteins with attention maps, with logits, or with both."""
 
     heads: int
-    """Heads of all layers, 0 without attention."""
+    """Number of heads of all layers, 0 without attention."""
 
     def attention(self, tokens: np.ndarray) -> np.ndarray:
-        """Attention maps (head, L, L) of a sequence (L,), special tokens cut off."""
+        """Attention maps (head, L, L) of a sequence (L,), without special tokens."""
 
     def logits(self, tokens: np.ndarray) -> np.ndarray:
         """Logits (B, L, 20) of sequences (B, L); see `analysis.subjects.contacts.jacobian.Logits`."""
 
     def passes(self, tokens: np.ndarray) -> int:
-        """Forward passes, each of one sequence, that `logits` makes for a sequence (L,)."""
+        """Number of forward passes, each of one sequence, in `logits` of a sequence (L,)."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Scores (L, L) of the pairs of a protein, and what they cost."""
+    """Scores (L, L) of the pairs of a protein, and their cost."""
 
     scores: np.ndarray
     passes: int
@@ -54,7 +54,7 @@ def choose_heads(network: Network, labelled: Sequence[Protein]) -> Selection | N
 
 
 def predict(network: Network, tokens: np.ndarray, selection: Selection | None, top: int) -> dict[str, Prediction]:
-    """What every method says of one sequence (L,)."""
+    """Scores of one sequence (L,) by every method."""
     found = {}
     if selection is not None:
         start = time.perf_counter()
@@ -72,13 +72,13 @@ def predict(network: Network, tokens: np.ndarray, selection: Selection | None, t
 def benchmark(
     network: Network, labelled: Sequence[Protein], groups: Mapping[str, Sequence[Protein]], top: int
 ) -> xarray.Dataset:
-    """Every method on groups of proteins that its heads were not chosen by.
+    """Every method on groups of proteins other than the labelled ones.
 
     Dataset over predictor, group, criterion, statistic = mean, sem:
 
     precision        mean over the proteins of a group, its error by bootstrap over them; see `proteins.CRITERIA`
     chance           the same of random scores (group, criterion)
-    proteins         proteins that a criterion can be asked of: long enough (group, criterion)
+    proteins         number of proteins long enough for a criterion (group, criterion)
     passes, seconds  forward passes, and wall time, of one protein on average (predictor, group)
     """
     import xarray
@@ -115,7 +115,7 @@ def benchmark(
 
 
 def bootstrapped(values: np.ndarray, seed: int = 1) -> tuple[float, float]:
-    """Mean of the values (protein,) that are known, and its bootstrap standard error; NaN for fewer than two."""
+    """Mean of the known values (protein,), and its bootstrap standard error; NaN for fewer than two."""
     known = values[np.isfinite(values)]
     if not known.size:
         return np.nan, np.nan

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from analysis.subjects.contacts.leakage import Groups
 
 SHOWN = ("P@L", "|i-j| >= 24")
-"""Criteria that the table of a run has room for."""
+"""Criteria in the table of a run."""
 
 HEADINGS = {GROUPS[0]: "designed", GROUPS[1]: "averaged", GROUPS[2]: "native"}
 
 
 def _share(mean: float, sem: float) -> str:
-    """A precision with its error; to three places without one, or where that is rounding of equal values."""
+    """A precision with its error. It has three digits without an error, or if the error is only rounding."""
     return plus_minus(mean, sem) if sem > 1e-9 or not mean >= 0 else f"{mean:.3f}"
 
 
@@ -44,7 +44,7 @@ def structures_table(data: xarray.Dataset) -> Table:
 
 
 def structures_remarks(data: xarray.Dataset, groups: Groups, limit: float) -> list[str]:
-    """How precision was counted, what random scores reach, and how alike the proteins are."""
+    """The definition of precision, the values of random scores, and the identity of the proteins."""
     lines = [
         "P@L: contacts among the L best pairs; |i-j| >= s: among the L/2 best of that separation. ± bootstrap over "
         "proteins. Passes and seconds: of one protein on average, on this machine.",
@@ -62,7 +62,7 @@ def structures_remarks(data: xarray.Dataset, groups: Groups, limit: float) -> li
         highest = max(groups.identity[protein.name] for protein in groups.held_out)
         lines.append(f"held-out: at most {highest:.0%} identical with a protein seen; below {limit:.0%} was asked for.")
     if groups.leaks:
-        lines.append(f"Leaks, counted as train-like, for they are at least {limit:.0%} identical with one of the "
+        lines.append(f"Leaks, counted as train-like because they are at least {limit:.0%} identical with one of the "
                      f"structures: {', '.join(groups.leaks)}.")  # fmt: skip
     return lines
 
@@ -86,7 +86,7 @@ def sampled_table(data: xarray.Dataset) -> Table:
 
 
 def sampled_remarks(data: xarray.Dataset) -> list[str]:
-    """What the columns are, what random scores reach, what each method costs, and which temperature is best."""
+    """The meaning of the columns, the values of random scores, the cost of each method, and the best temperature."""
     attributes = data.attrs
     chance = ", ".join(f"{name} {value:.3f}" for name, value in
                        zip(data["criterion"].values, data["chance"].values, strict=True))  # fmt: skip
@@ -107,7 +107,7 @@ def sampled_remarks(data: xarray.Dataset) -> list[str]:
 
 
 def best_temperatures(data: xarray.Dataset) -> list[str]:
-    """At which T attention and Jacobian are best, and whether they rise and fall together."""
+    """The temperatures at which attention and Jacobian are best, and their rank correlation."""
     from scipy.stats import spearmanr
 
     lines: list[str] = []
@@ -129,7 +129,7 @@ def best_temperatures(data: xarray.Dataset) -> list[str]:
 
 
 def records(data: xarray.Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Variables as plain objects with their coordinates, the statistics beside each other; unknown values are None."""
+    """Variables as plain objects with their coordinates and statistics. Unknown values are None."""
     found: list[dict[str, Any]] = []
     for name in names:
         series = data[name].to_series()

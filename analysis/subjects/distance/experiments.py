@@ -31,13 +31,13 @@ PUBLISHED_ROTATION = {False: 0.0133, True: 0.0012}
 """Without and with a fresh rotation at every step, 80 structures to validate: best of 10 000 epochs (with rotations,
 of the last 370). The last epoch has 0.0149 and 0.0026."""
 ROTATED = 10
-"""Structures that these were trained on."""
+"""Number of training structures of these values."""
 WORSE = 2.0
-"""The least factor by which the Gaussian is learned better than exponents 1 and 4."""
+"""Least factor by which the Gaussian is learned better than exponents 1 and 4."""
 
 
 class Claim(NamedTuple):
-    """What the study says, and whether these trainings show it."""
+    """A claim of the study, and whether these trainings confirm it."""
 
     meaning: str
     found: str
@@ -74,7 +74,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Experiments:
-    """What was found in a folder; an experiment without a training is empty."""
+    """Results of a folder. An experiment without a training is empty."""
 
     exponent: dict[float, Loss]
     head: dict[int, dict[int, Loss]]
@@ -85,7 +85,7 @@ class Experiments:
     """The learning curves behind it."""
 
     def needed(self, dimension: int) -> int:
-        """Head size at which the loss of the best run drops by the largest factor from the size before, 0 for none."""
+        """Head size with the largest drop (as a factor) of the best loss from the previous size, 0 for none."""
         sizes = sorted(self.head.get(dimension, {}))
         best = np.array([self.head[dimension][size].validation.min() for size in sizes])
         return sizes[1 + int(np.argmax(best[:-1] / best[1:]))] if len(sizes) > 1 else 0
@@ -99,7 +99,7 @@ class Experiments:
         return [(name, setting, *loss.cells()) for name, setting, loss in found]
 
     def claims(self) -> list[Claim]:
-        """What can be said of the experiments that are there."""
+        """The claims that the available experiments test."""
         found = []
         for e in (1.0, 4.0):
             if {2.0, e} <= self.exponent.keys():
@@ -120,7 +120,7 @@ class Experiments:
 
 
 def read_experiments(folder: Path) -> Experiments:
-    """Raises DataError when there is no training, or one that is not of the task `points`."""
+    """Read the experiments. Raises DataError if there is no training, or a training of another task than `points`."""
     found = {name: [_read(path, name) for path in sorted((folder / name).glob("*.h5"))] for name in EXPERIMENTS}
     if not any(found.values()):
         raise DataError(f"{folder}: no weights files in {', '.join(f'{name}/' for name in EXPERIMENTS)}; "

@@ -69,14 +69,14 @@ def _heads(axes: Axes, found: Experiments) -> None:
 
 
 def _rotations(axes: Axes, found: Experiments) -> None:
-    """Epochs of rotated structures hold many copies of each, so that curves are drawn against their share."""
+    """Draw curves against the fraction of the training: epochs of rotated structures hold many copies of each."""
     for turned, curves in found.curves.items():
         for curve in curves:
             share = curve["epoch"] / curve["epoch"][-1]
             colour = BLUE if turned else ORANGE
             axes.plot(share, curve["val_energy"], color=colour, lw=0.8)
             axes.plot(share, curve["train_energy"], color=colour, lw=0.8, ls="--")
-    axes.set(xlabel="share of the training", ylabel="loss (L1)")
+    axes.set(xlabel="fraction of the training", ylabel="loss (L1)")
     axes.legend(loc="upper right", handles=[
         Line2D([], [], color=ORANGE, label="as drawn"), Line2D([], [], color=BLUE, label="rotated copies"),
         Line2D([], [], color=GREY, label="validation"), Line2D([], [], color=GREY, ls="--", label="training"),

@@ -1,7 +1,7 @@
 """Attention against distance: the Gaussian a exp(-(r/s)²) fitted to it, and its width s against T.
 
 Attention can express a Gaussian of the distance exactly, because |x - y|² is bilinear in x, y and their squares (Ellmen
-et al., TMLR 2025): where a network measures distance, the width of the Gaussian is what it has learned.
+et al., TMLR 2025). If a network measures distance, the width of the Gaussian is what it has learned.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 BINS = 30
-"""Bins of the distance in which attention is averaged for the eye; the fit takes every pair."""
+"""Bins of the distance in which attention is averaged for figures. The fit uses every pair."""
 FIT = ("amplitude", "width", "residual")
 
 
 class Gaussian(NamedTuple):
-    """a exp(-(r/s)²): amplitude a, width s in the unit of the distance, root mean square of what is left over."""
+    """a exp(-(r/s)²): amplitude a, width s in the unit of the distance, root mean square of the residual."""
 
     amplitude: float
     width: float
@@ -37,7 +37,7 @@ class Gaussian(NamedTuple):
 def fit_gaussian(distance: np.ndarray, attention: np.ndarray, weight: np.ndarray | None = None) -> Gaussian:
     """Least squares over all pairs (pair,); NaN where attention is not finite or does not fall with distance.
 
-    `weight` (pair,): how many pairs each one stands for.
+    `weight` (pair,): number of pairs that each one stands for.
     """
     from scipy.optimize import curve_fit
 
@@ -69,7 +69,7 @@ def distance(run: Run) -> xarray.Dataset:
     amplitude, width, residual    of the Gaussian fitted to single snapshots (temperature, statistic)
     curve                         attention against distance, mean of the snapshots (temperature, distance)
     reference_...                 the same of the reference weights (weights, reference, ...)
-    target, target_width          the attention to learn (distance), and the width of its Gaussian, where it is known
+    target, target_width          the attention to learn (distance), and the width of its Gaussian, if it is known
 
     Raises StoreError when the store holds no attention between pairs of known distance.
     """

@@ -26,7 +26,7 @@ def parts(findings: Findings) -> Iterator[Part]:
             "distance": (
                 distance_figure(data),
                 "(a) mean attention against distance, dashed: the attention to learn; of the Gaussian a exp(-(r/s)²) "
-                "fitted to single snapshots (b) the width s, (c) the amplitude a, (d) what it leaves over; at the side "
+                "fitted to single snapshots (b) the width s, (c) the amplitude a, (d) the residual; at the side "
                 "the reference weights.",
             )
         },

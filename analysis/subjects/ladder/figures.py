@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 TRIPS_SHOWN = 5
-"""Round trips of a walker across the width of a page; with more, lines merge into a band."""
+"""Most round trips of a walker across the width of a page. With more, lines merge into a band."""
 LADDERS_SHOWN = 4
 SLOTS_LABELLED = 8
 BINS = 30
@@ -45,7 +45,7 @@ BINS = 30
 
 
 def trajectories_figure(run: Run, data: xarray.Dataset) -> Figure:
-    """Temperature of the walkers against steps, a panel per ladder: three walkers of each.
+    """Temperature of three walkers of each ladder against steps, one panel per ladder.
 
     All walkers of simulated tempering have one panel.
     """
@@ -131,7 +131,7 @@ def overlap_figure(run: Run, data: xarray.Dataset) -> Figure:
 
 
 def _stretched(energies: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Energies on a scale where the means (slot,) are 0, 1, 2, ..., straight between them and beyond the ends."""
+    """Energies on a scale where the means (slot,) are 0, 1, 2, ..., linear between them and beyond the ends."""
     k = np.clip(np.searchsorted(means, energies) - 1, 0, means.size - 2)
     return np.asarray(k + (energies - means[k]) / (means[k + 1] - means[k]))
 
@@ -149,13 +149,13 @@ def flow_figure(data: xarray.Dataset) -> Figure:
         mean = np.ma.masked_invalid(shares).mean(axis=0).filled(np.nan)
         axes.plot(temperature, mean, color=BLACK, marker="o", label="mean of ladders" if several else "all walkers")
         temperature_axis(axes, temperature, data["temperature"].attrs["unit"])
-        axes.set(ylim=(-0.03, 1.03), ylabel="flow f: share that comes from the top")
+        axes.set(ylim=(-0.03, 1.03), ylabel="flow f: fraction from the top")
         axes.legend(loc="upper left")
     return figure
 
 
 def visits_figure(run: Run, data: xarray.Dataset) -> Figure:
-    """How often each temperature of simulated tempering was visited, and how its weight was learned."""
+    """Visits of each temperature of simulated tempering, and the learning of its weight."""
     temperature, slots = data["temperature"], data.sizes["slot"]
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(0.4, 1, 2)
@@ -164,7 +164,7 @@ def visits_figure(run: Run, data: xarray.Dataset) -> Figure:
         points(left, temperature.values, data["visits"].values, color=BLACK, marker="o", ls="none", label="visits")
         left.plot(temperature, data["expected_visits"], color=ORANGE, marker="_", ms=7, lw=0.8, label="expected from U")
         temperature_axis(left, temperature.values, temperature.attrs["unit"])
-        left.set(ylabel="share of the draws", ylim=(0, None))
+        left.set(ylabel="fraction of the draws", ylim=(0, None))
         left.legend(loc="best")
         right.axvspan(0, run.burn_in, color=GREY, alpha=0.2, lw=0, label="learned; frozen from here on")
         learned = data["log_weight_history"].values - data["log_weight"].values
@@ -223,7 +223,7 @@ def free_energy_figure(data: xarray.Dataset) -> Figure:
 
 
 def _band(axes: Axes, x: np.ndarray, values: np.ndarray, every: int) -> None:
-    """A curve with its error as a band, and a dot at every temperature of the run, open where there is no error."""
+    """A curve with its error as a band, and a dot at every temperature of the run, open if there is no error."""
     mean, error = values.T
     axes.fill_between(x, mean - error, mean + error, color=BLUE, alpha=0.3, lw=0)
     axes.plot(x, mean, color=BLACK, lw=0.9)

@@ -8,11 +8,11 @@ With β = 1/T and Z(β) = ∫ exp(-β U) over the parameters (k_B = 1),
 
     mbar         the energies of all temperatures that overlap, reweighted (`analysis.statistics.mbar`)
     integration  β F' - β F = ∫ <U> dβ, <U> a cubic in T through the means of the neighbours, with the slopes of
-                 `heat_capacity_derivative` there: exact while <U> is quadratic in T. The error holds those of the means
-                 and, for the shape of <U> between them, the difference to a straight line in T.
+                 `heat_capacity_derivative` there: exact if <U> is quadratic in T. The error has two parts: the errors
+                 of the means and, for the shape of <U> between them, the difference from a straight line in T.
 
-MBAR is refused where the histograms of two neighbours hardly overlap; `analysis.statistics.histograms` has the
-criterion, and the test that histograms which do overlap are those of the temperatures given.
+MBAR is refused if the histograms of two neighbours hardly overlap. `analysis.statistics.histograms` has the criterion,
+and the test that overlapping histograms belong to the given temperatures.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ Method = Literal["auto", "mbar", "integration"]
 METHODS: tuple[Method, ...] = ("auto", "mbar", "integration")
 
 MOST_DRAWS = 20_000
-"""Draws of all temperatures together that are reweighted; more are thinned, evenly."""
+"""Most draws of all temperatures together that are reweighted. More draws are thinned evenly."""
 
 
 def slots(run: Run) -> list[Slot]:
-    """Decorrelated energies of each temperature that has some, in equilibrium. Raises ProtmpiError for fewer than two.
+    """Decorrelated energies of each temperature with draws. Raises ProtmpiError for fewer than two temperatures.
 
-    With temperatures exchanged, slots are taken as independent of each other, though they share their walkers. Errors
-    of differences between them are then too large rather than too small: what a walker keeps is in both.
+    With exchanged temperatures, slots are treated as independent although they have the same walkers. Errors of
+    differences between slots are then too large rather than too small, because slow modes of a walker are in both.
     """
     run.require_measured()
     found = []
     most = max(2, MOST_DRAWS // run.temperature.size)
     for temperature, stretch in zip(run.temperature, run.stretches, strict=True):
         size = stretch.energies.size
-        if size >= 2 and stretch.samples > 0:  # not where unknown
+        if size >= 2 and stretch.samples > 0:  # leave out unknown ones
             stride = max(1, int(size / stretch.samples / 2.0), -(-size // most))
             thinned = stretch.energies[:, ::stride].ravel()
             samples = min(stretch.samples, thinned.size)
@@ -74,18 +74,18 @@ def free_energy(run: Run, method: Method = "auto") -> xarray.Dataset:
     free_energy             β F - (β F at the lowest temperature)
     entropy                 S - (S at the lowest temperature)
 
-    and what they are made of, over the intervals between neighbours of the ladder and over its slots:
+    and their ingredients, over the intervals between neighbours of the ladder and over its slots:
 
     method                  (interval,) "mbar" or "integration"
     overlap                 (interval,) swap acceptance that the histograms imply
-    shared                  (interval,) independent draws in the region that both share
+    shared                  (interval,) independent draws in the region of overlap
     histogram_ratio         (interval, statistic) difference in 1/T that the histograms show over the one given, 1 where
                             the energies follow exp(-U/T); NaN without overlap
     consistency             (interval,) z of its deviation from 1
     free_energy_of_visits   (slot, statistic) of simulated tempering alone: β F another way (`ladder.simulated`)
 
-    `method` "auto" takes MBAR where the histograms overlap; "mbar" raises ProtmpiError where one interval does not;
-    "integration" uses it everywhere.
+    `method` "auto" uses MBAR in intervals whose histograms overlap. "mbar" raises ProtmpiError if an interval does not.
+    "integration" is used in all intervals.
     """
     import xarray
 

@@ -1,13 +1,13 @@
-"""Simulated tempering: how often walkers are at each temperature, and the free energies that follow.
+"""Simulated tempering: visits of walkers to each temperature, and the free energies that follow.
 
 A walker of energy U jumps to slot k with probability P(k | U) ∝ exp(g_k - U/T_k); the law of walker and slot together
-is exp(g_k - U/T_k), so that slot k is visited in the fraction p_k ∝ Z_k exp(g_k). With the weights g frozen, the visits
-tell the free energies β F = -ln Z relative to the coldest slot:
+is exp(g_k - U/T_k), so slot k is visited with the fraction p_k ∝ Z_k exp(g_k). With frozen weights g, the visits give
+the free energies β F = -ln Z relative to the coldest slot:
 
     (β F)_k - (β F)_0 = g_k - g_0 - ln(p_k/p_0)
 
-Neighbours whose energies overlap little are rarely jumped between: the swap acceptance a that their histograms imply
-makes the barrier Λ = Σ (1 - a), as in replica exchange (`analysis.subjects.ladder.tempering`).
+Jumps between neighbours with little overlap of energies are rare. The swap acceptance a that their histograms imply
+gives the barrier Λ = Σ (1 - a), as in replica exchange (`analysis.subjects.ladder.tempering`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def log_weights(run: Run) -> np.ndarray:
 
 
 def visits(run: Run) -> np.ndarray:
-    """Whether each walker was in each slot, 1 or 0, at the measured draws (slot, walker, draw); NaN for a lost one."""
+    """Whether each walker was in each slot (1 or 0) at the measured draws (slot, walker, draw); NaN for a lost one."""
     first = run.store.first_measured["draw"]
     there = (run.walker_at[:, :, first:] >= 0).astype(float)
     there[~np.isfinite(run.store.read("energy")[:, first:])[:, np.newaxis].repeat(there.shape[1], axis=1)] = np.nan
@@ -56,8 +56,8 @@ def visits(run: Run) -> np.ndarray:
 def free_energy_of_visits(run: Run) -> np.ndarray:
     """β F of each slot relative to the coldest, from the frozen weights and the visits (slot, statistic = mean, sem).
 
-    One more visit of k moves ln p_k by 1/p_k, so the error is that of the mean of 1[k]/p_k - 1[0]/p_0, as correlated as
-    it is. Unknown (NaN) for a slot that was never visited.
+    One more visit of k changes ln p_k by 1/p_k, so the error is that of the mean of 1[k]/p_k - 1[0]/p_0 with its
+    autocorrelation. Unknown (NaN) for a slot that was never visited.
     """
     there = [whole_chains(chains) for chains in visits(run)]
     share = np.array([chains.mean() for chains in there])
@@ -74,7 +74,7 @@ def free_energy_of_visits(run: Run) -> np.ndarray:
 def jumps(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Slots that walkers jumped to, as 1 or 0, and their probabilities P(k | U), both (walker, slot, sweep).
 
-    NaN where a walker is lost. An independent check, not taken from `protmpi.sampling.simulated`: the jumps of
+    NaN if a walker is lost. This is independent of `protmpi.sampling.temperature.simulated`: the jumps of
     the sampler are tested against P.
     """
     swept = swept_draws(run)
@@ -84,7 +84,7 @@ def jumps(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def overlaps(run: Run) -> np.ndarray:
-    """Swap acceptance that the energies of neighbouring slots imply (pair,); NaN where one of them has none."""
+    """Swap acceptance that the energies of neighbouring slots imply (pair,); NaN if a slot has no energies."""
     found = [
         Slot(float(t), stretch.energies.ravel(), stretch.samples)
         for t, stretch in zip(run.temperature, run.stretches, strict=True)
@@ -101,16 +101,16 @@ def simulated(run: Run) -> xarray.Dataset:
     log_weight          the frozen g, zero at the coldest slot (slot,); log_weight_history (draw, slot), step (draw,)
     free_energy         β F relative to the coldest slot, from weights and visits (slot, statistic)
     overlap             swap acceptance that the energies of neighbours imply (pair,)
-    barrier             Λ; predicted_barrier from <U> alone; advice: slots that would do, 2 Λ rounded up, at least 2
+    barrier             Λ; predicted_barrier from <U> alone; advice: enough slots, 2 Λ rounded up, at least 2
     flow                fraction of walkers that came from the top (ladder, slot)
     transitions         (from_slot, to_slot); slots of walkers from draw to draw
 
-    Raises ProtmpiError where there are too few draws.
+    Raises ProtmpiError if there are too few draws.
     """
     import xarray
 
     happened, chance = jumps(run)
-    deviation = (happened - chance) * chance  # times P, so that jumps by the energies of other walkers show
+    deviation = (happened - chance) * chance  # times P, so that jumps by energies of other walkers are detected
     slots, top = walker_slots(run), run.temperature.size - 1
     trips = round_trips(slots, top)[0]
     span = (slots.shape[-1] - 1) * run.store.schema.record_every

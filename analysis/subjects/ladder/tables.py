@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HIDDEN = 0.9
-"""Rejection above which a pair hides how high its barrier is: a rate cannot pass 1."""
+"""Rejection above which the barrier of a pair is only a lower bound, because a rate cannot exceed 1."""
 RARE = 0.2
-"""Fraction of the visits of even weights below which a temperature of simulated tempering is neglected."""
+"""Fraction of the visits at ideal weights below which a temperature of simulated tempering is hardly visited."""
 FORGETTING = 0.7
-"""Fraction of the predicted round trips below which walkers are taken to remember their energy from sweep to sweep."""
+"""Fraction of the predicted round trips below which walkers remember their energy from sweep to sweep."""
 
 
 def _form(values: np.ndarray, form: str) -> list[str]:
@@ -32,7 +32,7 @@ def _joined(values: np.ndarray, form: str) -> str:
 
 
 def tempering_table(data: xarray.Dataset) -> Table:
-    """One row per slot; what belongs to a pair of neighbours stands in the row of the lower one."""
+    """One row per slot. Values of a pair of neighbours are in the row of the lower slot."""
     flow = np.ma.masked_invalid(data["flow"].values).mean(axis=0).filled(np.nan)
     return table_of(
         [
@@ -46,19 +46,19 @@ def tempering_table(data: xarray.Dataset) -> Table:
 
 
 def tempering_remarks(data: xarray.Dataset) -> list[str]:
-    """Round trips, the barrier, how many slots would do, and every reason for care, one line each."""
+    """Round trips, the barrier, the number of slots that is enough, and all warnings, one line each."""
     trips, sweeps = data["round_trips"].values, data.attrs["sweeps"]
     predicted, steps = data["predicted_round_trips"].item(), data["round_trip_steps"].item()
     long = f"; {steps:.3g} steps of a walker for each" if math.isfinite(steps) else ""
     slots, total, most = data.sizes["slot"], data["barrier"].item(), data["limit_rate"].item() * sweeps
     lines = [
-        "expected: mean Metropolis probability; z: swaps against it; flow: share of walkers that come from the top.",
+        "expected: mean Metropolis probability; z: swaps against it; flow: fraction of walkers that come from the top.",
         *equilibrium_remarks(data),
         f"Round trips by ladder: {_joined(trips, 'd')} in {sweeps} sweeps{long}.",
         f"Predicted: {predicted:.3g} with these slots, at most {most:.3g} = sweeps / (2 + 2Λ) with others, "
         "if a sweep forgets U.",
         f"Barrier Λ = {total:.2f}, {data['predicted_barrier'].item():.2f} predicted from C: about "
-        f"{data['advice'].item()} slots would do; there are {slots}.",
+        f"{data['advice'].item()} slots are enough; there are {slots}.",
     ]
     if data.attrs["scheme"] != "even-odd":
         lines.append("Pairs were tried at random: even-odd turns make more round trips.")
@@ -77,7 +77,7 @@ def tempering_remarks(data: xarray.Dataset) -> list[str]:
 
 
 def simulated_table(data: xarray.Dataset) -> Table:
-    """One row per slot of simulated tempering; the overlap belongs to the pair with the next slot."""
+    """One row per slot of simulated tempering. The overlap is that with the next slot."""
     return table_of(
         [
             temperature_column(data),
@@ -93,15 +93,15 @@ def simulated_table(data: xarray.Dataset) -> Table:
 
 
 def simulated_remarks(data: xarray.Dataset) -> list[str]:
-    """Round trips, the barrier, how many slots would do, and every reason for care, one line each."""
+    """Round trips, the barrier, the number of slots that is enough, and all warnings, one line each."""
     trips, steps = data["round_trips"].values, data["round_trip_steps"].item()
     long = f"; {steps:.3g} steps of a walker for each" if math.isfinite(steps) else ""
     lines = [
-        "visits: share of the draws; expected: mean P(k|U); z: jumps against it; a: swap acceptance that U implies.",
+        "visits: fraction of the draws; expected: mean P(k|U); z: jumps against it; a: swap acceptance that U implies.",
         *equilibrium_remarks(data),
         f"Round trips by walker: {_joined(trips, 'd')} in {data.attrs['sweeps']} sweeps{long}.",
         f"Barrier Λ = {data['barrier'].item():.2f}, {data['predicted_barrier'].item():.2f} predicted from C: about "
-        f"{data['advice'].item()} slots would do; there are {data.sizes['slot']}.",
+        f"{data['advice'].item()} slots are enough; there are {data.sizes['slot']}.",
     ]
     if not trips.any():
         lines.append("No walker has made a round trip: the ends of the ladder are not connected yet.")
@@ -170,7 +170,7 @@ def tempering_json(data: xarray.Dataset) -> dict[str, Any]:
 
 
 def free_energy_table(data: xarray.Dataset, points: int) -> Table:
-    """The curves at the temperatures of the ladder (every `points`-th of the grid), and each interval to the next."""
+    """The curves at the temperatures of the ladder (every `points`-th of the grid), and the interval to the next."""
     columns = [temperature_column(data)]
     headings = [
         ("energy", "U ±"),
@@ -194,7 +194,7 @@ def free_energy_table(data: xarray.Dataset, points: int) -> Table:
 
 
 def free_energy_remarks(data: xarray.Dataset) -> list[str]:
-    """What the columns mean, and where the energies do not belong to the temperatures."""
+    """The meaning of the columns, and the intervals whose energies do not belong to the temperatures."""
     unit = data["temperature"].attrs["unit"]
     lines = [
         f"T, U in {unit}; C, S in k_B; a: swap acceptance that two histograms of U imply. {PLUS_MINUS}.",

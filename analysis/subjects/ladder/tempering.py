@@ -1,11 +1,11 @@
-"""Replica exchange: how the walkers move through the temperatures, and how well they could.
+"""Replica exchange: the moves of walkers through the temperatures, compared with the best possible.
 
 A ladder has K slots of increasing temperature and K walkers, one in each. A sweep tries to swap neighbouring pairs,
 either the even or the odd ones, and accepts with probability min(1, exp[(1/T_k - 1/T_l)(U_k - U_l)]). Everything
 follows from the slots and energies of the draws: a swap after draw d shows in the slots of draw d + 1.
 
-Round trips (bottom -> top -> bottom) bring new states to the cold end. Where a walker forgets its energy between two
-tries of the same pair, the K walkers of a ladder together make
+Round trips (bottom -> top -> bottom) bring new states to the cold end. If a walker forgets its energy between two tries
+of the same pair, the K walkers of a ladder together make
 
     even-odd   1 / (2 + 2 Σ r/(1-r))          -> 1 / (2 + 2 Λ)   with many slots, Λ = Σ r
     random     1 / (2 (K-1) + 2 Σ r/(1-r))    -> 0
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 
 class Sweeps(NamedTuple):
-    """The pairs of neighbouring slots before each sweep, and what became of them; R ladders of K slots, S sweeps."""
+    """The pairs of neighbouring slots before each sweep, and their swaps; R ladders of K slots, S sweeps."""
 
     tried: np.ndarray
-    """Probability that the sweep tries the pair (pair, sweep): 0 or 1, all 1/2 where a coin decides."""
+    """Probability that the sweep tries the pair (pair, sweep): 0 or 1, or 1/2 if pairs are drawn at random."""
     accepted: np.ndarray
-    """Whether the walkers of the pair changed places, 1 or 0 (ladder, pair, sweep); NaN where one of them is lost."""
+    """Whether the walkers of the pair swapped, 1 or 0 (ladder, pair, sweep); NaN if one of them is lost."""
     probability: np.ndarray
-    """Metropolis probability of the swap, from the energies (ladder, pair, sweep); NaN likewise."""
+    """Metropolis probability of the swap, from the energies (ladder, pair, sweep); NaN if a walker is lost."""
 
 
 def exchange_config(run: Run) -> dict[str, object]:
-    """The section `tempering` of the configuration. Raises ProtmpiError where the run exchanged no temperatures."""
+    """The section `tempering` of the configuration. Raises ProtmpiError if the run exchanged no temperatures."""
     config: dict[str, object] = run.store.config.get("tempering", {})
     if config.get("kind", "none") != "exchange":
         raise ProtmpiError(
@@ -56,7 +56,7 @@ def exchange_config(run: Run) -> dict[str, object]:
 
 
 def walker_slots(run: Run) -> np.ndarray:
-    """Slot of every walker at the measured draws (ladder, walker, draw); -1 where it has none.
+    """Slot of every walker at the measured draws (ladder, walker, draw); -1 if it has none.
 
     All walkers of simulated tempering are on one ladder.
     """
@@ -65,13 +65,13 @@ def walker_slots(run: Run) -> np.ndarray:
 
 
 def swept_draws(run: Run) -> np.ndarray:
-    """Index of every measured draw that a sweep follows whose outcome is known (sweep,).
+    """Index of every measured draw before a sweep with known outcome (sweep,).
 
-    Raises ProtmpiError where there is none.
+    Raises ProtmpiError if there is none.
     """
     run.require_measured()
     first, every = run.store.first_measured["draw"], int(run.store.config["tempering"]["exchange_every"])
-    steps = run.steps("draw")[:-1]  # what the sweep after the last draw did is not known yet
+    steps = run.steps("draw")[:-1]  # the outcome of the sweep after the last draw is not known yet
     swept = np.flatnonzero(steps % every == 0)
     swept = swept[swept >= first]
     if not swept.size:
@@ -82,7 +82,7 @@ def swept_draws(run: Run) -> np.ndarray:
 def swap_probability(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
     """min(1, exp[(1/T_k - 1/T_l)(U_k - U_l)]) of neighbours, energies (..., slot, draw) -> (..., pair, draw).
 
-    An independent check, not taken from `protmpi.sampling.exchange`: the swaps of the sampler are tested against it.
+    It is independent of `protmpi.sampling.temperature.exchange`: the swaps of the sampler are tested against it.
     """
     beta = 1.0 / temperature
     exponent = (beta[:-1] - beta[1:])[:, None] * (energy[..., :-1, :] - energy[..., 1:, :])
@@ -90,7 +90,7 @@ def swap_probability(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
 
 
 def sweeps(run: Run) -> Sweeps:
-    """All sweeps between the measured draws. Raises ProtmpiError where there is none."""
+    """All sweeps between the measured draws. Raises ProtmpiError if there is none."""
     config, swept = exchange_config(run), swept_draws(run)
     pairs = np.arange(run.temperature.size - 1)
     if config["scheme"] == "even-odd":
@@ -107,10 +107,10 @@ def sweeps(run: Run) -> Sweeps:
 
 
 def acceptance(swaps: Sweeps) -> tuple[np.ndarray, np.ndarray]:
-    """Fraction of the tried swaps that was accepted in each ladder (ladder, pair); mean and error over all (pair, 2).
+    """Fraction of accepted swaps in each ladder (ladder, pair), and its mean and error over all ladders (pair, 2).
 
-    The series of tries of a pair is correlated, because its walkers come back: error as of every other mean, with the
-    fraction taken as (swaps + 1/2)/(sweeps + 1) there, so that a pair that never (or always) swaps has one too.
+    The series of tries of a pair is correlated, because its walkers return. Its error is computed as for every other
+    mean, but with the fraction (swaps + 1/2)/(sweeps + 1), so that a pair that never (or always) swaps has an error.
     """
     with np.errstate(invalid="ignore"):
         weight = np.where(np.isnan(swaps.accepted), 0.0, swaps.tried)
@@ -137,13 +137,12 @@ def expected_acceptance(swaps: Sweeps) -> np.ndarray:
 
 
 def consistency(deviation: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """z of the deviations of moves from what the energies say, in [-1, 1], with their variances; z for each kind.
+    """z of the deviations of moves, in [-1, 1], from their probabilities, with given variances; for each kind of move.
 
-    Both (ladder, kind of move, sweep), NaN where unknown. Given the energies, a move is a coin with a known
-    probability p, so that its deviation 1 - p or -p has mean 0 and variance p (1 - p) whatever the correlation of the
-    energies (a martingale). The chance of a sum D is at most 2 exp(-v h(|D|/v)), v the sum of the variances,
-    h(x) = (1+x) ln(1+x) - x (Bennett, J. Am. Stat. Assoc. 57 (1962) 33), which holds for two moves as for thousands; z
-    is the normal deviate of that.
+    Both are (ladder, kind of move, sweep), NaN if unknown. Given the energies, a move has a known probability p. Its
+    deviation 1 - p or -p has mean 0 and variance p (1 - p) for any correlation of the energies (a martingale). The
+    probability of a sum D is at most 2 exp(-v h(|D|/v)), with v the sum of the variances and h(x) = (1+x) ln(1+x) - x
+    (Bennett, J. Am. Stat. Assoc. 57 (1962) 33), for any number of moves. z is the normal deviate of this probability.
     """
     total, sizes = np.nansum(deviation, axis=(0, 2)), np.nansum(variance, axis=(0, 2))
     scores = []
@@ -167,7 +166,7 @@ def round_trip_rate(acceptance: np.ndarray, scheme: str) -> float:
 
 
 def last_end(slots: np.ndarray, top: int) -> np.ndarray:
-    """Which end each walker visited last: 1 the top, 0 the bottom, -1 neither yet; slots (..., draw), same shape."""
+    """The end that each walker visited last: 1 the top, 0 the bottom, -1 neither yet; slots (..., draw), same shape."""
     end = np.where(slots == top, 1, np.where(slots == 0, 0, -1))
     visit = np.where(end >= 0, np.arange(slots.shape[-1]), 0)
     return np.take_along_axis(end, np.maximum.accumulate(visit, axis=-1), axis=-1)
@@ -176,7 +175,7 @@ def last_end(slots: np.ndarray, top: int) -> np.ndarray:
 def round_trips(slots: np.ndarray, top: int) -> np.ndarray:
     """Completed trips bottom -> top -> bottom of each walker, slots (..., draw) -> (...).
 
-    The first arrival at the bottom begins the first trip; what is under way at the end does not count.
+    The first arrival at the bottom begins the first trip. A trip that is incomplete at the end does not count.
     """
     end = last_end(slots, top)
     before, after = end[..., :-1], end[..., 1:]
@@ -187,8 +186,8 @@ def round_trips(slots: np.ndarray, top: int) -> np.ndarray:
 def flow(slots: np.ndarray, top: int) -> np.ndarray:
     """Fraction of walkers at each slot that came from the top rather than the bottom (ladder, slot); NaN if unknown.
 
-    1 at the top, 0 at the bottom; a straight line in between when the slots are placed best, a jump where walkers do
-    not get through (Katzgraber, Trebst, Huse and Troyer, J. Stat. Mech. (2006) P03018).
+    It is 1 at the top and 0 at the bottom. It is a straight line in between if the slots are placed best, and jumps at
+    a bottleneck (Katzgraber, Trebst, Huse and Troyer, J. Stat. Mech. (2006) P03018).
     """
     end = last_end(slots, top)
     shares = np.full((len(slots), top + 1), np.nan)
@@ -200,7 +199,7 @@ def flow(slots: np.ndarray, top: int) -> np.ndarray:
 
 
 def transitions(slots: np.ndarray, top: int) -> np.ndarray:
-    """How often a walker at slot i was at slot j one draw later, over all ladders (i, j)."""
+    """Number of times that a walker at slot i was at slot j one draw later, over all ladders (i, j)."""
     before, after = slots[..., :-1], slots[..., 1:]
     known = (before >= 0) & (after >= 0)
     counts = np.zeros((top + 1, top + 1), dtype=int)
@@ -211,17 +210,17 @@ def transitions(slots: np.ndarray, top: int) -> np.ndarray:
 def tempering(run: Run) -> xarray.Dataset:
     """Replica exchange of a run after its burn-in, over (ladder, slot, pair).
 
-    acceptance          fraction of tried swaps that was accepted (pair, statistic = mean, sem); acceptance_by_ladder
+    acceptance          fraction of accepted swaps (pair, statistic = mean, sem); acceptance_by_ladder
     expected_acceptance mean of the Metropolis probability (pair,); consistency: z of the swaps against it
     predicted_barrier   Λ from <U> of the slots alone: ∫ sqrt(C/π) d ln T
-    barrier             Λ; advice: slots that would do, 2 Λ rounded up, at least 2
+    barrier             Λ; advice: enough slots, 2 Λ rounded up, at least 2
     round_trips         counted (ladder,); round_trip_rate: per sweep
     predicted_round_trips, predicted_rate   from the acceptance of this ladder; limit_rate: many slots, 1/(2 + 2Λ)
     round_trip_steps    steps that one walker takes for a round trip; inf before the first
     flow                fraction of walkers that came from the top (ladder, slot)
     transitions         (from_slot, to_slot); slots of walkers from draw to draw
 
-    Raises ProtmpiError where the run exchanged no temperatures or has too few draws.
+    Raises ProtmpiError if the run exchanged no temperatures or has too few draws.
     """
     import xarray
 

@@ -15,17 +15,17 @@ from analysis.show.style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, STYLE, TW
 
 
 class Step(NamedTuple):
-    """What happens to the values of a site, and the arrays that it takes."""
+    """One operation on the values of a site, and its arrays."""
 
     title: str
     arrays: tuple[str, ...]
     width: str
-    """How many values a site has afterwards, in terms of the model: d, 2d or m; not shown where empty."""
+    """Number of values of a site afterwards, in terms of the model: d, 2d or m. It is not shown if empty."""
     colour: str
 
 
 class Bypass(NamedTuple):
-    """Values after step `begin` are added to those after step `end`, by way of `arrays` if any."""
+    """A sum: values after step `begin`, times `arrays` if any, are added to the values after step `end`."""
 
     begin: int
     end: int
@@ -33,7 +33,7 @@ class Bypass(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Steps in their order; those of `repeated` make a block, and names of their arrays begin with its number."""
+    """Steps in their order. The steps of `repeated` form a block, whose number begins the names of their arrays."""
 
     steps: tuple[Step, ...]
     bypasses: tuple[Bypass, ...]
@@ -69,12 +69,12 @@ PLANS = {
         range(0),
     ),
 }
-"""Kind of model -> how it is drawn."""
+"""Kind of model -> its diagram."""
 HALF, HEIGHT = 0.37, 0.42
 
 
 def arrays_drawn(kind: str) -> set[str]:
-    """Names of the arrays in the diagram of a model of this kind, of blocks the first; none where there is no plan."""
+    """Names of the arrays in the diagram of this kind of model, for the first block; none without a diagram."""
     if kind not in PLANS:
         return set()
     plan = PLANS[kind]
@@ -123,7 +123,7 @@ def _box(axes: Axes, x: float, step: Step, arrays: list[tuple[str, tuple[int, ..
 
 
 def _arrays(arrays: list[tuple[str, tuple[int, ...]]]) -> str:
-    """Names and shapes, a line each, and how many numbers they are."""
+    """Names and shapes, one line each, and the count of their numbers."""
     lines = [f"{name.removeprefix('0.')}  {' × '.join(map(str, shape))}" for name, shape in arrays]
     total = sum(int(np.prod(shape)) for _, shape in arrays)
     return "\n".join([*lines, f"{total:,}"] if arrays else [])
@@ -135,7 +135,7 @@ def _arrow(axes: Axes, begin: int, end: int) -> None:
 
 
 def _bypass(axes: Axes, bypass: Bypass, arrays: list[tuple[str, tuple[int, ...]]]) -> None:
-    """From the arrow after one box over the others to a plus on the arrow after the last of them."""
+    """Draw a line from the arrow after one box, over the others, to a plus on the arrow after the last one."""
     begin, end, top = bypass.begin + 0.54, bypass.end + 0.47, 0.44
     axes.plot([begin, begin, end, end], [0, top, top, 0.07], color=BLACK, lw=0.7)
     axes.plot(end, 0, "o", ms=7, mfc="white", mec=BLACK, mew=0.7, zorder=3)

@@ -22,7 +22,7 @@ def parts(findings: Findings) -> Iterator[Part]:
 
     store = findings.run.store
     caption = (
-        "Arrays and numbers of parameters under each box; beside the arrows, how many values a site has; +: added."
+        "Arrays and numbers of parameters under each box; beside the arrows, the number of values of a site; +: sum."
     )
     figure = diagram_figure(store.config.get("model", {}), store.attributes.get("parameter_layout", []))
     yield Part("network", "Network", {"network": (figure, caption)})

@@ -1,7 +1,7 @@
-"""Two runs of one problem: are all observables equal at every temperature that both have?
+"""Comparison of two runs of one problem: a test of equality of all observables at every common temperature.
 
-Differences have the errors within the chains of both runs and, like those of the self-checks, a z-score that knows how
-uncertain errors are and how many numbers were looked at. Where a run is not in equilibrium nothing is told.
+Differences have the errors within the chains of both runs. Like self-checks, they have a z-score that accounts for the
+uncertainty of errors and the number of comparisons. There is no verdict if a run is not in equilibrium.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Difference(NamedTuple):
     """Effective samples in both runs."""
     z: float
     verdict: Verdict
-    """weak: cannot be told, in one of the runs it has no error."""
+    """weak: no verdict, because the observable has no error in one of the runs."""
 
 
 def compare(first: Run, second: Run) -> list[Difference]:
     """Every observable of both runs and the heat capacity, at every temperature of both.
 
-    Raises StoreError when they have no temperature in common, or too few measured draws.
+    Raises StoreError if they have no common temperature, or too few measured draws.
     """
     slots = [
         (k, int(np.argmin(np.abs(second.temperature - t))))
@@ -93,7 +93,7 @@ def comparison_table(differences: list[Difference]) -> Table:
 
 
 def comparison_remarks(first: Run, second: Run, differences: list[Difference]) -> list[str]:
-    """The verdict on all of them, where it cannot be told, and whether the ensembles are different ones."""
+    """The overall verdict, the temperatures without a verdict, and whether the ensembles differ."""
     lines = [_verdict(differences)]
     unknown = list(dict.fromkeys(exponent_form(d.temperature) for d in differences if d.verdict == "weak"))
     if unknown:

@@ -43,7 +43,7 @@ ERROR_CURVES: dict[str, dict[str, Any]] = {
 """Observable -> how its curve is drawn."""
 
 POINTS_PER_TRACE = 1_000
-"""More points than this cannot be told apart in the width of a page."""
+"""Most points that can be distinguished in the width of a page."""
 
 
 def thermodynamics_figure(run: Run, data: xarray.Dataset) -> Figure:
@@ -94,7 +94,7 @@ def _heat_capacity_panel(axes: Axes, data: xarray.Dataset) -> None:
 
 
 def _cut(axes: Axes, data: xarray.Dataset, top: float) -> float:
-    """Upper end of the axis of C; values beyond are marked there, so that a chain out of equilibrium hides nothing."""
+    """Upper end of the axis of C. Larger values, from chains out of equilibrium, are marked there."""
     slopes = data["heat_capacity_derivative"].values[:, 0]
     most = 3.0 * np.nanmax(slopes) if np.isfinite(slopes).any() else 0.0
     if not 0.0 < most < top:
@@ -109,7 +109,7 @@ def _cut(axes: Axes, data: xarray.Dataset, top: float) -> float:
 def _error_panel(axes: Axes, run: Run, data: xarray.Dataset) -> None:
     curves = {name: style for name, style in ERROR_CURVES.items() if name in data}
     _curves_and_references(axes, run, data, curves)
-    axes.set_ylabel("error (share of wrong guesses)")
+    axes.set_ylabel("error (fraction of wrong guesses)")
     if curves:
         axes.legend()
 
@@ -128,7 +128,7 @@ def _thermostat_panel(axes: Axes, data: xarray.Dataset) -> None:
 
 
 def energy_traces_figure(run: Run, data: xarray.Dataset) -> Figure:
-    """U against step for every replica at every temperature; pale where a draw does not count."""
+    """U against step for every replica at every temperature. Draws that do not count are pale."""
     energies = run.by_temperature("energy")
     steps = run.steps("draw")
     thin = slice(None, None, -(-steps.size // POINTS_PER_TRACE))

@@ -20,41 +20,41 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 RESAMPLES = 2_000
-"""Curves drawn for the error of a maximum: its standard deviation is then known to 2 %."""
+"""Curves drawn for the error of a maximum. They give its standard deviation to 2 %."""
 
 
 class Peak(NamedTuple):
-    """T*, where the heat capacity is largest, with its error; NaN with a reason where it cannot be told."""
+    """T*, the maximum of the heat capacity, with its error; NaN with a reason if it is unknown."""
 
     temperature: float
     sem: float
     reason: str
-    """Why there is no T*, empty where there is one."""
+    """The reason why there is no T*; empty if there is one."""
 
 
 def norm_drift(run: Run) -> np.ndarray:
-    """Largest relative departure of |w|² from the walker's sphere, over all committed draws (temperature,)."""
+    """Largest relative deviation of |w|² from the sphere of the walker, over all committed draws (temperature,)."""
     sphere = run.store.read("sphere_norm2")[:, None]
     drift = run.arrange(np.abs(run.store.read("norm2") / sphere - 1), "draw")
-    return np.asarray(np.fmax.reduce(drift, axis=(0, 2)))  # fmax passes over missing draws
+    return np.asarray(np.fmax.reduce(drift, axis=(0, 2)))  # fmax ignores missing draws
 
 
 def heat_capacity(energies: np.ndarray, temperature: float, walkers: np.ndarray | None = None) -> Estimate:
     """C = var(U) / T² from the energies (chain, draw) at one temperature; `walkers` as in `chains.estimate`.
 
-    The error is that of the mean of (U - <U>)² as a correlated series of its own (delta method). The bias of the
-    variance, -1/(effective samples), is small beside the error, sqrt(2/(effective samples)) for a Gaussian.
+    The error is that of the mean of the correlated series (U - <U>)² (delta method). The bias of the
+    variance, -1/(effective samples), is small compared with the error, sqrt(2/(effective samples)) for a Gaussian.
     """
-    if energies.size < 2:  # no spread to tell
+    if energies.size < 2:  # the variance is unknown
         return Estimate(np.nan, np.nan)
     variance = estimate((energies - energies.mean()) ** 2, walkers=walkers)
     return Estimate(variance.mean / temperature**2, variance.sem / temperature**2)
 
 
 def mean_at(run: Run, name: str, rows: np.ndarray, slot: int) -> Mean:
-    """Mean of an observable, or var(U)/T² for "heat_capacity", with what a test of it needs: an error within chains.
+    """Mean of an observable, or var(U)/T² for "heat_capacity", with its error within chains, for tests.
 
-    `rows` (replica, slot, row) are those of the observable. Without an error where the temperature is not in
+    `rows` (replica, slot, row) are those of the observable. It has no error if the temperature is not in
     equilibrium.
     """
     stretch = run.stretches[slot]
@@ -68,12 +68,12 @@ def mean_at(run: Run, name: str, rows: np.ndarray, slot: int) -> Mean:
 
 
 def heat_capacity_derivative(temperature: np.ndarray, energy: np.ndarray) -> np.ndarray:
-    """C = d<U>/dT ON the temperatures of the ladder, from energies (temperature, statistic), in the same form.
+    """C = d<U>/dT AT the temperatures of the ladder, from energies (temperature, statistic), in the same form.
 
     Slope of the parabola in T through three neighbours (`numpy.gradient`; the same parabola one-sided at the ends,
-    a straight line for two temperatures): exact while <U> is quadratic in T. It is linear in <U>, so the errors of
-    the energies propagate exactly; they count as independent between temperatures. Missing energies are skipped; an
-    energy without an error leaves none to the slopes it is part of.
+    a straight line for two temperatures): exact if <U> is quadratic in T. It is linear in <U>, so the errors of
+    the energies propagate exactly. They count as independent between temperatures. Missing energies are skipped. An
+    energy without an error gives slopes without an error.
     """
     result = np.full((temperature.size, 2), np.nan)
     known = np.flatnonzero(np.isfinite(energy[:, 0]))
@@ -89,7 +89,7 @@ def heat_capacity_derivative(temperature: np.ndarray, energy: np.ndarray) -> np.
 def locate_peaks(temperature: np.ndarray, curves: np.ndarray) -> np.ndarray:
     """Temperature of the maximum of each curve, (curve, temperature) -> (curve,).
 
-    Vertex of the parabola in ln T through the largest value and its two neighbours; an end of the ladder as it is.
+    It is the vertex of the parabola in ln T through the largest value and its two neighbours, or an end of the ladder.
     """
     x = np.log(temperature)
     top = np.argmax(curves, axis=1)
@@ -106,13 +106,13 @@ def locate_peaks(temperature: np.ndarray, curves: np.ndarray) -> np.ndarray:
 
 
 def maximum(name: str, temperature: np.ndarray, capacity: np.ndarray, seed: int = 0) -> Peak:
-    """Where the estimate `name` of the heat capacity (temperature, statistic) has its maximum, if it shows one.
+    """Maximum of the estimate `name` of the heat capacity (temperature, statistic), if there is one.
 
-    Only temperatures with an error count, which are those in equilibrium. The largest value must lie between two
-    neighbours of the ladder that count, and above the first and the last by more than `DIFFERENT` errors: of a flat
-    curve, or one that rises to an end, some value is the largest too. The error is the standard deviation over curves
-    drawn from N(mean, sem²) at every temperature (parametric bootstrap), or half of the wider interval beside the
-    largest value if that is more: no curve is known better than its ladder is fine.
+    Only temperatures with an error count; these are in equilibrium. The largest value must lie between two neighbours
+    of the ladder that count, and exceed the first and the last value by more than `DIFFERENT` errors. A flat curve, or
+    one that rises to an end, thus has no maximum. The error is the standard deviation over curves drawn from
+    N(mean, sem²) at every temperature (parametric bootstrap). It is at least half of the wider interval beside the
+    largest value, the resolution of the ladder.
     """
     known = np.flatnonzero(np.isfinite(capacity[:, 1]))
     if known.size < 3:
@@ -135,8 +135,8 @@ def maximum(name: str, temperature: np.ndarray, capacity: np.ndarray, seed: int 
 def t_star(temperature: np.ndarray, fluctuation: np.ndarray, slope: np.ndarray) -> Peak:
     """T*: the maximum that both estimates of the heat capacity (temperature, statistic) show, var(U)/T² and d<U>/dT.
 
-    Their geometric mean, with the larger of both errors, where they agree within these. A chain out of equilibrium
-    moves the two apart: its drift widens var(U), not the slope.
+    It is their geometric mean, with the larger error, if both agree within their errors. A chain out of equilibrium
+    separates the two: its drift increases var(U), but not the slope.
     """
     peaks = [maximum("var(U)/T²", temperature, fluctuation), maximum("d<U>/dT", temperature, slope)]
     for peak in peaks:
@@ -150,7 +150,7 @@ def t_star(temperature: np.ndarray, fluctuation: np.ndarray, slope: np.ndarray) 
 
 
 def shown_slot(data: xarray.Dataset) -> int:
-    """Temperature whose distributions are drawn: the one next to T*, without T* the one in the middle."""
+    """Temperature whose distributions are drawn: the one next to T*, or the middle one without T*."""
     scale = data["t_star"].item()
     if np.isnan(scale):
         return (data.sizes["temperature"] - 1) // 2
@@ -163,11 +163,10 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     Draws of the burn-in are left out (`Store.first_measured`), then, temperature by temperature, chains with missing
     draws (`chains.whole_chains`) and draws before the energy is in equilibrium (`chains.equilibration`).
     The error of a mean (statistic "sem") is half of the interval that holds it with 68.27 %: one standard error times
-    Student's t, within chains or between walkers, whichever is larger (`statistics.chains`). There is none (NaN) at a
-    temperature that is not in equilibrium (`statistics.equilibrium`). Where temperatures are exchanged, a chain is the
-    series at one temperature, whichever walker is there, and what a walker keeps from one visit to the next shows
-    between walkers; where walkers jump alone, a chain is the visits of all of them one after the other
-    (`chains.visits`).
+    Student's t, within chains or between walkers, whichever is larger (`statistics.chains`). It is unknown (NaN) at a
+    temperature that is not in equilibrium (`statistics.equilibrium`). If temperatures are exchanged, a chain is the
+    series at one temperature, whichever walker is there, and slow modes of a walker show between walkers. If walkers
+    jump alone, a chain is the visits of all walkers one after the other (`chains.visits`).
 
     Dataset over (temperature,) or (temperature, statistic = mean, sem), units in the attributes:
 
@@ -181,7 +180,7 @@ def thermodynamics(run: Run) -> xarray.Dataset:
     draws, missing             draws used, all chains together; draws lost to chains with missing ones
     discarded                  draws per chain between burn-in and equilibrium; equilibrium_step: first step that counts
 
-    Raises StoreError when the store has too few measured draws.
+    Raises StoreError if the store has too few measured draws.
     """
     import xarray
 

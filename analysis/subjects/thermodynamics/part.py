@@ -26,7 +26,7 @@ def measured(findings: Findings) -> xarray.Dataset:
 
 
 def shown(findings: Findings) -> tuple[int, str]:
-    """The slot whose distributions are drawn, and its temperature as text with the reason why this one."""
+    """The slot whose distributions are drawn, and its temperature as text with the reason for the choice."""
     data = findings.of(measured)
     slot = shown_slot(data)
     return slot, tables.shown_temperature(data, slot)

@@ -54,7 +54,7 @@ def temperature_tables(data: xarray.Dataset) -> list[Table]:
 
 
 def remarks(run: Run, data: xarray.Dataset) -> list[str]:
-    """What a reader of the table must know besides: units, T*, and every reason for care, one line each."""
+    """Remarks below the table: units, T*, and all warnings, one line each."""
     unit = data["temperature"].attrs["unit"]
     lines = [
         f"T, U in {unit}; C in k_B; ESS: effective samples of U; |w|² drift: max ||w|²/Q - 1|.",
@@ -87,7 +87,7 @@ def _at(data: xarray.Dataset, where: np.ndarray) -> str:
 
 
 def shown_temperature(data: xarray.Dataset, slot: int) -> str:
-    """The temperature of `thermodynamics.shown_slot`, and why this one."""
+    """The temperature of `thermodynamics.shown_slot`, and the reason for the choice."""
     why = "no T*: the middle of the ladder" if data["no_t_star"].item() else "next to T*"
     return f"T = {exponent_form(data['temperature'].values[slot])} ({why})"
 
@@ -120,8 +120,8 @@ def _lowest(data: xarray.Dataset) -> tuple[str, str]:
 def to_json(data: xarray.Dataset) -> dict[str, Any]:
     """Plain lists and numbers: {"temperature": [...], "energy": {"mean": [...], "sem": [...]}, ..., "t_star": x}.
 
-    Unknown values are None, so that the result is strict JSON: "not_in_equilibrium" says why a temperature has no "sem"
-    (an empty text where it has), "no_t_star" why "t_star" is none.
+    Unknown values are None, so the result is strict JSON. "not_in_equilibrium" says why a temperature has no "sem"
+    (empty if it has one), "no_t_star" says why "t_star" is None.
     """
     tree: dict[str, Any] = {
         "temperature": data["temperature"].values.tolist(),

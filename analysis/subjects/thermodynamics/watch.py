@@ -1,4 +1,4 @@
-"""A run as it goes on, redrawn in the terminal: progress, the energy of every temperature and what is known so far."""
+"""Live view of a run in the terminal: progress, the energy of every temperature and the results so far."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 40
-"""Columns of the picture of a series."""
+"""Width of the picture of a series in characters."""
 
 
 def watch(path: Path, every: float, console: Console, once: bool = False) -> None:
@@ -59,7 +59,7 @@ def picture(run: Run) -> Group:
 
 
 def _table(run: Run) -> Group:
-    """What is known at each temperature; below, which of them are not in equilibrium."""
+    """Results at each temperature, and below them the temperatures that are not in equilibrium."""
     from rich.console import Group
 
     below: list[str] = []
@@ -87,7 +87,7 @@ def _last(rows: np.ndarray) -> str:
 
 
 def sparkline(rows: np.ndarray, width: int = WIDTH) -> str:
-    """The mean of some series (replica, draw) as a row of bars between its extremes; blank where it is unknown."""
+    """The mean of some series (replica, draw) as a row of bars between its extremes; blank if unknown."""
     known = np.isfinite(rows)
     series = np.where(known, rows, 0.0).sum(0) / np.maximum(1, known.sum(0))
     parts = np.array_split(np.where(known.any(0), series, np.nan), min(width, rows.shape[1]))

@@ -1,4 +1,4 @@
-"""Several networks in one figure: energies, errors and contact precision, ES and OT points beside.
+"""Several networks in one figure: energies, errors and contact precision, beside those of ES and OT.
 
 Against T/T* where every network has a T*, else against T: one scale for all curves.
 """
@@ -41,14 +41,14 @@ MARKERS = "os^vDP*"
 
 
 class Network(NamedTuple):
-    """A run and what was found in it."""
+    """A run and its results."""
 
     label: str
     run: Run
     data: xarray.Dataset
     """Its thermodynamics."""
     attention: xarray.Dataset | None
-    """None where there is none, or no contact map."""
+    """None if there is no attention or no contact map."""
 
 
 Series = Callable[[Network], tuple[np.ndarray, dict[str, np.ndarray]] | None]
@@ -60,7 +60,7 @@ def style_of(index: int) -> dict[str, Any]:
 
 
 def thermodynamics_figure(networks: Sequence[Network]) -> Figure:
-    """Mean loss, specific heat, validation and test error a colour for each network (figure 3)."""
+    """Mean loss, specific heat, validation and test error, with a colour for each network (figure 3)."""
     panels_of: list[tuple[str, Series]] = [
         ("mean loss ⟨U⟩ (nats)", lambda n: (n.data["energy"].values, n.run.references("energy"))),
         ("specific heat (d⟨U⟩/dT)/P ($k_\\mathrm{B}$)", _specific_heat),
@@ -106,7 +106,7 @@ def _precision(network: Network, name: str, at: dict[str, Any]) -> tuple[np.ndar
 def _figure(
     networks: Sequence[Network], panels_of: list[tuple[str, Series]], height: float, rows: int, columns: int
 ) -> Figure:
-    """Panels with one legend for all."""
+    """Panels with a common legend."""
     scaled = all(np.isfinite(network.data["t_star"].item()) for network in networks)
     with matplotlib.rc_context(STYLE):
         figure, panels = canvas(height, rows, columns)

@@ -1,4 +1,4 @@
-"""Several runs in one report: what is drawn of all of them."""
+"""Several runs in one report: their common figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def together(runs: Sequence[tuple[str, Findings]]) -> Part:
         known = maps if maps is not None and "precision" in maps else None
         networks.append(figures.Network(label, findings.run, findings.of(thermodynamics), known))
     without = [label for label, one in data if one["no_t_star"].item()]
-    scale = f"against T, for there is no T* of {', '.join(without)}" if without else "against T/T*"
+    scale = f"against T, because there is no T* of {', '.join(without)}" if without else "against T/T*"
     spheres = different_spheres([(label, findings.run) for label, findings in runs])
     part = Part("networks", "Networks together", remarks=spheres)
     part.remarks += [f"{label}: {tables.t_star_remark(one)}" for label, one in data]

@@ -15,7 +15,7 @@ PANELS = (
     (("train_error", BLUE, "training"), ("val_error", VERMILLION, "validation")),
     (("norm2", BLACK, "|w|²"),),
 )
-LABELS = ("loss U (nats)", "share of wrong residues", "|w|²")
+LABELS = ("loss U (nats)", "fraction of wrong residues", "|w|²")
 MARKS = {"ES": "o", "OT": "s"}
 
 

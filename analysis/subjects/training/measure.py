@@ -1,7 +1,7 @@
-"""Learning curves of the reference weights, and where early stopping (ES) and over-training (OT) ended.
+"""Learning curves of the reference weights, and the ends of early stopping (ES) and over-training (OT).
 
-They are in the weights file that `protmpi train` writes: inits, stopped at their lowest validation loss, give the norm
-Q; references are stopped where they reach it (ES) and where training has saturated (OT).
+They are in the weights file of `protmpi train`. Inits are stopped at their lowest validation loss and give the norm Q.
+References are stopped where they reach Q (ES) and where training has saturated (OT).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CURVES = {
     "val_error": "validation error",
     "norm2": "|w|²",
 }
-"""What is recorded over the epochs, and its label."""
+"""Recorded quantities over the epochs, and their labels."""
 
 Curve = dict[str, np.ndarray]
 """`epoch` and every name of CURVES, (points,) each."""
@@ -39,7 +39,7 @@ class Training:
     label: str
     parameters: int
     norm2: float
-    """The norm Q, at which walkers are held too."""
+    """The norm Q, which is also that of the sphere of the walkers."""
     inits: list[Curve]
     references: list[Curve]
     epochs: dict[str, np.ndarray]
@@ -47,17 +47,17 @@ class Training:
     norms: dict[str, np.ndarray]
     """ES, OT -> |w|² of the weights themselves, (reference,)."""
     model: dict[str, Any]
-    """The section [model] that the network comes from."""
+    """The section [model] of the network."""
     data: dict[str, Any]
-    """The section [data], empty where the file does not say."""
+    """The section [data], empty if the file has none."""
 
     @property
     def fell_short(self) -> np.ndarray:
-        """Of each reference, whether its training ended before |w|² reached Q, so that its ES are its OT weights."""
+        """Whether the training of each reference ended before |w|² reached Q, so that its ES are its OT weights."""
         return weights_file.fell_short(self.norms["ES"], self.norm2)
 
     def marks(self) -> xarray.Dataset:
-        """Losses, errors, |w|² and epoch (weights, reference); between two evaluations losses are interpolated."""
+        """Losses, errors, |w|² and epoch (weights, reference). Losses are interpolated between two evaluations."""
         names = [name for name in CURVES if name != "norm2"]
         found = {
             name: np.array([
@@ -76,7 +76,7 @@ class Training:
         )
 
     def curves(self) -> xarray.Dataset:
-        """All curves in long form, along `point`, with the stage and run that each belongs to."""
+        """All curves in long form, along `point`, with the stage and the run of each."""
         stages = {"init": self.inits, "reference": self.references}
         rows = [(stage, run, curve) for stage, curves in stages.items() for run, curve in enumerate(curves)]
         sizes = [curve["epoch"].size for _, _, curve in rows]
@@ -97,7 +97,7 @@ def read_trainings(paths: Sequence[Path]) -> list[Training]:
 
 
 def read_training(path: Path) -> Training:
-    """The curves of a weights file. Raises DataError, one line, when it is none."""
+    """The curves of a weights file. Raises DataError, one line, if it is not a weights file."""
     attributes, arrays = weights_file.read(path, ("model", "data"))
     sections = {name: "{}" if value is None else str(value) for name, value in attributes.items()}
     try:

@@ -1,4 +1,4 @@
-"""Trainings as tables: sizes of the networks, and where their reference weights were stopped."""
+"""Trainings as tables: sizes of the networks, and the epochs at which their reference weights were stopped."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def references_table(trainings: Sequence[Training]) -> Table:
 
 
 def references_remarks(trainings: Sequence[Training]) -> list[str]:
-    """What a reader of the table must know besides, references above all that are no ES."""
+    """Remarks below the table, in particular the references that are not early-stopped."""
     lines = ["U in nats; P: parameters; n: independent runs; ± their standard deviation, not the error of the mean."]
     for training in trainings:
         for reference in np.flatnonzero(training.fell_short):
             lines.append(
                 f"{training.label}: reference {reference + 1} never reached Q = {training.norm2:.5g} "
-                f"(|w|² = {training.norms['ES'][reference]:.5g}): its ES are no early-stopped weights."
+                f"(|w|² = {training.norms['ES'][reference]:.5g}): its ES are not early-stopped weights."
             )
     return lines
 

@@ -1,1 +1,1 @@
-"""Sampled weights: overlaps, gains of the layer norms, and the smaller network that they ask for."""
+"""Sampled weights: overlaps, gains of the layer norms, and the smaller network that follows from them."""

@@ -1,4 +1,4 @@
-"""The smaller network that the gains of a run ask for, as a configuration: train it, sample it, report both."""
+"""The smaller network that follows from the gains of a run, as a configuration to train and sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Compact(NamedTuple):
-    """A reduced network and how it was found."""
+    """A reduced network, and the reason for its size."""
 
     config: dict[str, Any]
     remark: str
@@ -29,14 +29,14 @@ class Compact(NamedTuple):
 def compact(run: Run, temperature: float | None = None) -> Compact:
     """Leave out the elements in the peak at zero of the gains: embedding dimension d', hidden units m' = 4 d'.
 
-    As in the study the gains of the last block count, each of its layer norms by itself. Which of the two decides the
-    study does not say; here it is the larger count, so that no element goes that one of them uses. At one temperature
-    of the ladder, by default the one next to T*, without T* the one in the middle. In a pooling network m' is what
-    remains of the layer norm of size m. Everything else is the configuration of the run, with files of its own. Raises
-    StoreError when one of the layer norms has no useless gains, ProtmpiError when `temperature` is not in the ladder.
+    As in the study, the gains of each layer norm of the last block are counted separately. The study does not say which
+    of the two decides. Here the larger count decides, so that every element that one of them uses is kept. The default
+    temperature is the one next to T*, or the middle of the ladder without T*. In a pooling network m' is the number of
+    remaining elements of the layer norm of size m. All else is the configuration of the run, with new file names.
+    Raises StoreError if a layer norm has no useless gains, ProtmpiError if `temperature` is not in the ladder.
     """
     model = run.store.config["model"]
-    if model["kind"] == "encoder":  # elements pass by the layer norms, on the residual stream, and heads share them out
+    if model["kind"] == "encoder":  # elements bypass the layer norms on the residual stream, and heads divide them
         raise StoreError(f"{run.store.path}: gains do not tell which elements of an encoder are useless")
     data = gains(run)
     if temperature is None:
@@ -57,7 +57,7 @@ def compact(run: Run, temperature: float | None = None) -> Compact:
 
 
 def _remaining(data: xarray.Dataset, size: int, slot: int) -> tuple[int, str]:
-    """Largest count of elements that remain in a layer norm of this size of the last block, and all counts as text."""
+    """Largest number of remaining elements over layer norms of this size in the last block; all numbers as text."""
     layers = deciding(data, size)
     found = data["remaining"].sel(layer=layers).values[:, slot]
     counts = ", ".join(f"{layer} {plus_minus(*one)}" for layer, one in zip(layers, found, strict=True))
@@ -73,7 +73,7 @@ def _slot_of(run: Run, temperature: float) -> int:
 
 
 def _reduced(config: dict[str, Any], d: int, m: int) -> dict[str, Any]:
-    """A configuration with another network, and files of its own for weights and draws."""
+    """A configuration with another network, and new files for weights and draws."""
     reduced = {name: {key: value for key, value in section.items() if value is not None}
                for name, section in config.items()}  # fmt: skip
     model = {key: value for key, value in reduced["model"].items() if key in ("kind", "blocks")}

@@ -44,9 +44,9 @@ PANELS = {
     "embedding, Wvc": {"E": BLACK, "Wvc": SKY},
     "layer norms": {"LN1.gain": VERMILLION, "LN2.gain": GREEN},
 }
-"""Panels of the study: which arrays stand together, and their colours."""
+"""Panels of the study: the arrays in each panel, and their colours."""
 LEAST_BINS, MOST_BINS = 25, 120
-"""Bins over the width of a distribution, and over all that is drawn."""
+"""Bins over the width of a distribution, and over the whole panel."""
 
 
 def kind_of(group: str) -> str:
@@ -162,7 +162,7 @@ def _decay(figure: Figure, axes: Axes, data: xarray.Dataset) -> None:
 
 
 def gains_figure(data: xarray.Dataset, slot: int) -> Figure:
-    """Distributions of the gains of the last block, each layer norm by itself, and the elements that remain against T.
+    """Distributions of the gains of each layer norm of the last block, and the elements that remain against T.
 
     At one temperature, and those of the ES and OT weights.
     """
@@ -193,7 +193,7 @@ def gains_figure(data: xarray.Dataset, slot: int) -> Figure:
 
 
 def _density(axes: Axes, value: np.ndarray, counts: np.ndarray, fill: bool, **style: Any) -> None:
-    """A histogram as a density, neighbours added up where there are few counts."""
+    """A histogram as a density. Neighbouring bins with few counts are merged."""
     if not counts.sum():
         return
     merge = max(1, int(value.size // max(12, min(60, 2.5 * counts.sum() ** (1 / 3)))))
@@ -207,7 +207,7 @@ def _density(axes: Axes, value: np.ndarray, counts: np.ndarray, fill: bool, **st
 
 
 def _remaining(axes: Axes, data: xarray.Dataset) -> None:
-    """Elements outside of the peak at zero against T, and those of ES and OT beside."""
+    """Elements outside of the peak at zero against T, beside those of ES and OT."""
     temperature, series = data["temperature"].values, []
     many = data.sizes["layer"] > 4
     for index, layer in enumerate(data["layer"].values):

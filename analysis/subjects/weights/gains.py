@@ -1,16 +1,16 @@
-"""Gains of the layer norms: do they fall into useful and useless elements, and what embedding dimension remains?
+"""Gains of the layer norms: useful and useless elements, and the embedding dimension that remains.
 
-A layer norm multiplies each of d elements by its gain; an element whose gain is about zero carries nothing on. When the
-gains have two peaks, one of them at zero, the elements in it can be left out, and a network of the dimension that
-remains should do as well. As in the study, each layer norm is a distribution by itself: blocks, and the two layer norms
+A layer norm multiplies each of d elements by its gain. An element whose gain is about zero passes nothing on. If the
+gains have two peaks, one of them at zero, the elements of that peak can be left out, and a network of the remaining
+dimension should be as good. As in the study, each layer norm has its own distribution: blocks, and the two layer norms
 of a block, may need different numbers of elements.
 
-Two peaks: the dip of |gain| (Hartigan and Hartigan, Ann. Stat. 13 (1985) 70), snapshot by snapshot, against the dips of
-samples as large from a law of one peak fitted to them: against those of a uniform law, as in their table, 64 gains do
-not show that a fifth of them are useful. Snapshots are correlated, so their p-values are merged as 2 median(p), valid
-under any dependence (Vovk and Wang, Biometrika 107 (2020) 791). Which elements are in the peak at zero: a mixture of
-three Gaussians fitted to the gains and their mirror images, so that the middle one is centred on zero and the outer
-ones are images of each other.
+Test of two peaks: the dip of |gain| (Hartigan and Hartigan, Ann. Stat. 13 (1985) 70) of each snapshot is compared with
+the dips of equally large samples from a law of one peak fitted to it. The uniform law of their table would be too
+insensitive: 64 gains would not show that a fifth of them are useful. Snapshots are correlated, so their p-values are
+merged as 2 median(p), which is valid under any dependence (Vovk and Wang, Biometrika 107 (2020) 791). The peak at zero
+is found by a mixture of three Gaussians, fitted to the gains and their mirror images. So the middle Gaussian is centred
+on zero, and the outer ones are mirror images of each other.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from analysis.reading.run import Run
 
 SIGNIFICANT = 0.05
-"""Chance below which one peak is given up for two."""
+"""Probability of one peak below which there are two peaks."""
 AT_ZERO = 0.9
 """Largest mean |g| / rms g of a peak at zero: 0.80 for a Gaussian centred there, 1 for a narrow peak beside it."""
 RESAMPLES = 300
 """Samples from the law of one peak."""
 TESTED = 20
-"""Most snapshots, evenly spread, whose dip is tested: their median is the same number with more of them."""
+"""Most snapshots, evenly spread, whose dip is tested. More snapshots would not change their median."""
 FITTED = 20_000
-"""Most gains that a mixture is fitted to."""
+"""Most gains in the fit of a mixture."""
 BINS = 120
 KINDS = ("gain", "bias")
 
 
 class Split(NamedTuple):
-    """Gains taken apart: the chance that they have one peak only, and |gain| below which an element is useless."""
+    """Separation of gains: the probability of one peak only, and |gain| below which an element is useless."""
 
     chance: float
     threshold: float
-    """0 where all elements remain: one peak, or none at zero."""
+    """0 if all elements remain, with one peak only or no peak at zero."""
 
 
 def unimodal(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """A law of one peak nowhere further than twice their dip from sorted values (element,), and that dip.
+    """A law of one peak within twice the dip of sorted values (element,), and this dip.
 
-    Its quantiles, and the probability up to each, straight lines in between: the greatest convex minorant of the
-    values up to the modal interval of the dip, and the least concave majorant from there.
+    The law is given by quantiles and their probabilities, linear in between. It is the greatest convex minorant of the
+    values up to the modal interval of the dip, and the least concave majorant above it.
     """
     from diptest import dipstat
 
@@ -84,7 +84,7 @@ def _hull(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def dip_chance(values: np.ndarray, random: np.random.Generator) -> float:
-    """Chance of a dip as deep as that of the values (element,), drawn from a law of one peak fitted to them."""
+    """Probability of a dip as deep as that of the values (element,), under a law of one peak fitted to them."""
     from diptest import dipstat
 
     quantile, probability, dip = unimodal(np.sort(values))
@@ -94,7 +94,7 @@ def dip_chance(values: np.ndarray, random: np.random.Generator) -> float:
 
 
 def bimodality(gains: np.ndarray) -> float:
-    """Chance of a dip this deep were |gain| of one peak, from snapshots (snapshot, element)."""
+    """Probability of so deep a dip if |gain| has one peak, from snapshots (snapshot, element)."""
     random = np.random.default_rng(0)
     some = np.unique(np.linspace(0, max(0, len(gains) - 1), TESTED).astype(int))[: len(gains)]
     chances = [dip_chance(np.abs(one).astype(np.float64), random) for one in gains[some] if one.size >= 4]
@@ -102,14 +102,14 @@ def bimodality(gains: np.ndarray) -> float:
 
 
 def zero_threshold(gains: np.ndarray) -> float:
-    """|gain| where an element is as likely in the peak at zero as beside it; 0 where there is no peak at zero."""
+    """|gain| at which an element is as likely in the peak at zero as outside; 0 without a peak at zero."""
     from sklearn.mixture import GaussianMixture
 
     size = np.abs(gains.astype(np.float64)).ravel()[:: -(-gains.size // FITTED)]
-    typical = float(np.quantile(size, 0.95))  # of an element that is useful, unless nearly all are useless
+    typical = float(np.quantile(size, 0.95))  # the gain of a useful element, unless nearly all are useless
     if typical <= 0.0:
         return 0.0
-    # all of the start is given: what is not comes from k-means, which does not heed the mirror, and stays lopsided
+    # the whole start is given: otherwise k-means would set it without the mirror symmetry
     precisions = np.full((3, 1, 1), (4.0 / typical) ** 2)
     mixture = GaussianMixture(3, means_init=[[-typical], [0.0], [typical]], weights_init=[0.25, 0.5, 0.25],
                               precisions_init=precisions, random_state=0, reg_covar=1e-6 * typical**2)  # fmt: skip
@@ -125,7 +125,7 @@ def zero_threshold(gains: np.ndarray) -> float:
 
 
 def split(gains: np.ndarray) -> Split:
-    """From the gains of one layer norm at one temperature (snapshot, element)."""
+    """The separation of the gains of one layer norm at one temperature (snapshot, element)."""
     chance = bimodality(gains)
     return Split(chance, zero_threshold(gains) if chance < SIGNIFICANT else 0.0)
 
@@ -136,13 +136,13 @@ def gains(run: Run) -> xarray.Dataset:
     Dataset over layer (0.LN1, ...), temperature, weights (ES, OT), kind (gain, bias):
 
     histogram, reference_histogram     values in bins of `value` (kind, layer, temperature or weights, value)
-    bimodality, reference_bimodality   chance of one peak only (layer, temperature or weights)
+    bimodality, reference_bimodality   probability of one peak only (layer, temperature or weights)
     threshold                          |gain| below which an element is in the peak at zero, 0: no such peak; likewise
     remaining, reference_remaining     elements outside of the peak at zero, mean and error (statistic) over
                                        snapshots or over reference weights
     elements                           elements of each layer norm (layer,)
 
-    Raises StoreError when the network has no layer norm, the store no parameters or too few measured draws.
+    Raises StoreError if the network has no layer norm, or the store has no parameters or too few measured draws.
     """
     groups = parameter_groups(run)
     layers = [name.removesuffix(".gain") for name in groups if name.endswith(".gain")]
@@ -225,7 +225,7 @@ def _dataset(
     variables = {
         "histogram": (("kind", *ln, "value"), histograms(sampled), "values of the layer norms, counted"),
         "reference_histogram": (("kind", *at, "value"), histograms(list(references.values())), "the same of ES and OT"),
-        "bimodality": (ln, chance, "chance that |gain| has one peak only (dip test)"),
+        "bimodality": (ln, chance, "probability that |gain| has one peak only (dip test)"),
         "reference_bimodality": (at, reference_chance, "the same of ES and OT"),
         "threshold": (ln, threshold, "|gain| below which an element is in the peak at zero; 0: there is none"),
         "remaining": ((*ln, *to), remaining, "elements outside of the peak at zero"),
@@ -247,12 +247,12 @@ def _dataset(
 
 
 def last_block(data: xarray.Dataset) -> list[str]:
-    """The layer norms of the last block, 3.LN1 and 3.LN2 of four, and those that are in no block."""
+    """The layer norms of the last block (3.LN1 and 3.LN2 of four blocks), and those outside blocks."""
     layers = data["layer"].values.tolist()
     last = max((int(layer.partition(".")[0]) for layer in layers if "." in layer), default=0)
     return [layer for layer in layers if "." not in layer or layer.startswith(f"{last}.")]
 
 
 def deciding(data: xarray.Dataset, size: int) -> list[str]:
-    """The layer norms that tell how many of `size` elements remain: those of this size in the last block."""
+    """The layer norms that decide how many of `size` elements remain: those of this size in the last block."""
     return [layer for layer in last_block(data) if data["elements"].sel(layer=layer) == size]

@@ -1,10 +1,10 @@
-"""How alike sampled weights are: the overlap q = w·w' / (|w| |w'|) between all pairs of snapshots, array by array.
+"""Overlap q = w·w' / (|w| |w'|) of sampled weights between all pairs of snapshots, for each array.
 
-Pairs of one chain tell how far a walker has come, q(t) how fast; pairs of independent chains whether they sample the
-same region. In a chain long against the decay of q(t) both distributions are the same.
+Pairs of one chain show how far a walker has moved, and q(t) shows how fast. Pairs of independent chains show whether
+they sample the same region. If a chain is long compared with the decay of q(t), both distributions are equal.
 
-Snapshots are read in blocks, each pair of blocks once, and only counts are kept: two blocks and a few matrices of their
-products are all that is ever in memory.
+Snapshots are read in blocks, each pair of blocks once, and only counts are kept. So the memory holds at most two blocks
+and a few matrices of their products.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ WHOLE = "all"
 RELATIONS = ("within", "between")
 """Pairs of one chain, and of two independent ones."""
 BINS = 2_000
-"""Bins of q from -1 to 1: 0.001 each, figures add neighbours up."""
+"""Bins of q from -1 to 1, 0.001 each. Figures merge neighbours."""
 BLOCK_BYTES = 2**28
 """Largest block of snapshots, 256 MiB: two of them are in memory."""
 BLOCK_ROWS = 1_000
-"""Most snapshots in a block, so that the products of two blocks stay small too."""
+"""Most snapshots in a block, so that the products of two blocks are also small."""
 
 
 class Rows(Protocol):
@@ -96,7 +96,7 @@ def tally(rows: Rows, groups: dict[str, slice], size: int) -> Tally:
 def _pairs(
     rows: Rows, first: int, n: int, second: int, others: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Which products of two blocks are pairs within and between chains (n, n'), each pair once, and their lag."""
+    """Masks of the products of two blocks (n, n') within and between chains, each pair once, and the lag of pairs."""
     here, there = slice(first, first + n), slice(second, second + others)
     same = np.equal.outer(rows.chain[here], rows.chain[there])
     once = np.less.outer(np.arange(first, first + n), np.arange(second, second + others))
@@ -104,7 +104,7 @@ def _pairs(
 
 
 def _products(block: np.ndarray, other: np.ndarray, groups: dict[str, slice]) -> Iterator[np.ndarray]:
-    """q (n, n') of every group, then of all parameters; NaN where a vector vanishes or is unknown."""
+    """q (n, n') of every group, then of all parameters; NaN if a vector vanishes or is unknown."""
     whole = np.zeros((len(block), len(other)), dtype=np.float64)
     norms = np.zeros(len(block)), np.zeros(len(other))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -129,7 +129,7 @@ def overlaps(run: Run) -> xarray.Dataset:
     pairs     histogram of q (group, temperature, relation, q_bin), number of pairs in each bin
     decay     q(t), mean over pairs of one chain a time t = `lag` apart (group, temperature, lag); lag in steps
 
-    Raises StoreError when the store has no parameters or too few measured draws.
+    Raises StoreError if the store has no parameters or too few measured draws.
     """
     import xarray
 

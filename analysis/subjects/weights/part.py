@@ -1,4 +1,4 @@
-"""Sampled weights in a report: their overlaps, and the gains of the layer norms where there are any."""
+"""Sampled weights in a report: their overlaps, and the gains of the layer norms if there are any."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ def parts(findings: Findings) -> Iterator[Part]:
 
 
 def _some(data: xarray.Dataset, name: str, slot: int) -> xarray.Dataset:
-    """Histograms at one temperature, bins without any pair left out."""
+    """Histograms at one temperature, without empty bins."""
     found = data[[name]].isel(temperature=[slot])
     return found.isel(q_bin=found[name].values.any(axis=(0, 1, 2)))

@@ -36,7 +36,7 @@ def gains_table(data: xarray.Dataset) -> Table:
 
 
 def gains_remarks(data: xarray.Dataset) -> list[str]:
-    """Whether the gains have a peak at zero, and what `protmpi compact` would do."""
+    """Whether the gains have a peak at zero, and the effect of `protmpi compact`."""
     layers = deciding(data, data["elements"].values[0])  # the first layer norm has the size of the embedding
     lines = [f"Two peaks: dip test of |gain| below {SIGNIFICANT:g}, each layer norm by itself. Those of the last block "
              f"({', '.join(layers)}) say which elements are useless."]  # fmt: skip
@@ -45,5 +45,5 @@ def gains_remarks(data: xarray.Dataset) -> list[str]:
         return [*lines, "Elements in the peak at zero can go: `protmpi compact STORE` writes the smaller network; the "
                 "larger count decides."]  # fmt: skip
     if small.any():
-        return [*lines, "At no temperature all of them have a peak at zero: the larger count, which decides, is all."]
+        return [*lines, "All of them have a peak at zero at no temperature, so the larger count is all elements."]
     return [*lines, "No peak at zero at any temperature: all elements remain."]

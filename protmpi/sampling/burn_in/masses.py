@@ -1,9 +1,9 @@
 """Masses from s², the variance of the mini-batch gradient, while they adapt (docs/method/noise.md section 3).
 
-In the first half of the burn-in masses stay, so that rho_i follows s²; where it would pass rho_max the mass grows
-instead and p_i is drawn anew; with probability p_reset all masses follow s² again and all momenta are drawn anew. Then
-all masses are made anew, and in the second half they only grow, where s² asks for it: at the weights that the walker
-visits the fraction of the noise is rho at most.
+In the first half of the burn-in masses stay and rho_i follows s². Where rho_i would pass rho_max, the mass grows and
+p_i is drawn anew. With probability p_reset all masses are computed again from s² and all momenta are drawn anew. At
+half of the burn-in all masses are computed again. In the second half they only grow, where s² requires it, so that the
+fraction of the noise is at most rho at the weights that the walker visits.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def layer_means(noise_variance: Tensor, layout: Layout) -> Tensor:
 def fresh_masses(
     noise_variance: Tensor, rho: Tensor, thermostat: Thermostat, config: SamplerConfig, layout: Layout
 ) -> Tensor:
-    """Masses (W, P) for the share rho (W, 1) of the noise, no smaller than a floor relative to each array.
+    """Masses (W, P) for the fraction rho (W, 1) of the noise, with a floor relative to each array.
 
-    A parameter of tiny s², say of a hidden unit that is off, would get a tiny mass and a step that its curvature
-    cannot bear once the unit is on. So masses take s² from `mass_floor` times its mean over the array upwards (or
-    that mean for all, `layer_mean`), while the white noise follows the true s²: the thermostat stays exact.
+    A parameter of tiny s², for example of a hidden unit that is off, would get a tiny mass. Its step would be unstable
+    once the unit is on. So masses use an s² of at least `mass_floor` times its mean over the array (or that mean for
+    all parameters, `layer_mean`). The white noise follows the true s², so the thermostat stays exact.
     """
     means = layer_means(noise_variance, layout)
     chosen = means if config.layer_mean else torch.maximum(noise_variance, config.mass_floor * means)
@@ -41,7 +41,7 @@ def fresh_masses(
 def new_masses(
     mass: Tensor, fresh: Tensor, noise_variance: Tensor, thermostat: Thermostat, rho_max: float, reset: Sequence[bool]
 ) -> tuple[Tensor, Tensor]:
-    """Masses after an estimate of s², and which momenta must be drawn anew: (W, P) each; `fresh` of `fresh_masses`."""
+    """Masses after an estimate of s², and which momenta are drawn anew: (W, P) each. `fresh` is from `fresh_masses`."""
     too_noisy = noise_share(noise_variance, mass, thermostat) > rho_max
     grown = torch.where(too_noisy, masses(noise_variance, rho_max, thermostat), mass)
     everything = torch.tensor(list(reset), device=mass.device).unsqueeze(1)
@@ -49,9 +49,9 @@ def new_masses(
 
 
 def settled_masses(mass: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
-    """The same in the second half of the burn-in: masses only grow.
+    """Like `new_masses`, in the second half of the burn-in: masses only grow.
 
-    s² of a parameter differs by orders of magnitude between weights that are sampled alike, as hidden units go on and
-    off. A mass made at the wrong moment takes most of its thermal noise from mini-batches later.
+    s² of a parameter varies by orders of magnitude over the sampled weights, because hidden units go on and off. A mass
+    that was computed while s² is small would later take most of its thermal noise from mini-batches.
     """
     return torch.maximum(mass, fresh), fresh > mass

@@ -1,8 +1,9 @@
-"""Burn-in of pseudo-Langevin: the fraction rho that masses are made for, and when they are made anew.
+"""Burn-in of pseudo-Langevin: the fraction rho that sets the masses, and when masses are computed again.
 
-Half of it may run at `rho_first`, where pace counts for more than exactness. Then rho is that of the configuration, or
-the one that each walker finds for itself (`rho = "auto"`, `burn_in.step_size`). At half of the burn-in all masses are
-made anew, for those of its start may be off by orders of magnitude; in between they follow where a search changes rho.
+The first half may run at `rho_first`, where speed matters more than exactness. After that, rho is the value of the
+configuration, or the value that each walker finds (`rho = "auto"`, `burn_in.step_size`). At half of the burn-in all
+masses are computed again, because the first ones may be off by orders of magnitude. Masses also change when a search
+changes rho.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ from protmpi.sampling.sections import SamplerConfig
 
 
 class Look(NamedTuple):
-    """What a look at the walkers asks for."""
+    """What a check of the walkers requires."""
 
     refused: list[int]
-    """Walkers that go back to their `Pace.anchor`."""
+    """Walkers that return to their `Pace.anchor`."""
     at_known_noise: list[int]
-    """Walkers whose masses are made anew from the s² that is known."""
+    """Walkers whose masses are computed again from the known s²."""
     anew: list[int]
-    """Walkers whose masses are made anew from a fresh s²."""
+    """Walkers whose masses are computed from a new estimate of s²."""
 
 
 class Pace:
-    """The burn-in of the walkers at `anchor` (W, P), whose energies spread by `spread` (W,)."""
+    """The burn-in of the walkers at `anchor` (W, P). `spread` (W,) is the thermal spread of their energies."""
 
     def __init__(self, config: SamplerConfig, anchor: Tensor, spread: np.ndarray) -> None:
         self.config, self.anchor = config, anchor
-        self.turn = config.adapt_until // 2  # from here on masses only grow; rho_first gives way to rho
+        self.turn = config.adapt_until // 2  # from this step on masses only grow, and rho replaces rho_first
         self.searches: list[Search] = []
         if config.rho == "auto":
             tick = max(1, round(0.5 / config.m1**2))
@@ -42,11 +43,11 @@ class Pace:
             self.searches = [Search(*rules, float(s)) for s in spread]
 
     def hurries(self, step: int) -> bool:
-        """Whether `rho_first` holds at this step."""
+        """Whether `rho_first` applies at this step."""
         return self.config.rho_first is not None and step < self.turn
 
     def next_look(self, step: int) -> int:
-        """The step of the next look: half of the burn-in, its end, or one of the searches."""
+        """The step of the next check: half of the burn-in, its end, or a check of one of the searches."""
         ends = [end for end in (self.turn, self.config.adapt_until) if end > step]
         if self.searches:
             ends.append((step // self.searches[0].tick + 1) * self.searches[0].tick)
@@ -55,7 +56,7 @@ class Pace:
     def look(
         self, step: int, position: Tensor, kinetic: Callable[[], np.ndarray], energy: Callable[[int], float]
     ) -> Look:
-        """Tell the searches T_kin/T (W,) and the full-batch energy of those that want it, at weights (W, P)."""
+        """Give the searches T_kin/T (W,) and, if they need it, the full-batch energy, at weights (W, P)."""
         refused, changed, last = [], [], step == self.config.adapt_until
         if self.searches and (last or step % self.searches[0].tick == 0):
             ratios, before = kinetic(), [search.rho for search in self.searches]
@@ -85,25 +86,25 @@ class Pace:
             search.freeze()
 
     def _move_anchors(self, step: int, position: Tensor, refused: list[int]) -> None:
-        """Windows that begin here begin at these weights; a refused one at its anchor, as before."""
+        """Set the anchors of windows that begin at these weights. A refused window begins at its old anchor again."""
         for row, search in enumerate(self.searches):
             if search.since == step and row not in refused:
                 index = torch.tensor([row], device=position.device)
                 self.anchor = self.anchor.index_copy(0, index, position[row : row + 1])
 
     def on_trial(self, row: int) -> bool:
-        """Whether the search for rho calls this walker back if it is lost."""
+        """Whether the search for rho returns this walker to its anchor if it is lost."""
         return bool(self.searches) and self.searches[row].stage < FROZEN
 
     def checkpoint(self) -> dict[str, np.ndarray]:
-        """What the searches need to go on, arrays (W, ...)."""
+        """The state from which the searches continue: arrays (W, ...)."""
         if not self.searches:
             return {}
         found = np.stack([search.to_array() for search in self.searches])
         return {"search": found, "anchor": self.anchor.cpu().numpy()}
 
     def restore(self, searches: np.ndarray, anchor: Tensor) -> None:
-        """Go on from the two arrays of `checkpoint`."""
+        """Continue from the two arrays of `checkpoint`."""
         self.anchor = anchor
         for search, row in zip(self.searches, searches, strict=True):
             search.restore(row)

@@ -1,22 +1,23 @@
-"""`rho = "auto"`: the largest share rho, and with it the largest step, that keeps the law (step length ~ sqrt(rho)).
+"""`rho = "auto"`: the largest fraction rho, and so the largest step, that keeps the law (step length ~ sqrt(rho)).
 
 Source: docs/method/noise.md section 6.
 
-During burn-in each walker looks for it on its own:
-1. climb: rho grows by FACTOR while the kinetic temperature, averaged over a window, stays within the tolerance; then
-   the bracket is halved (in log rho) until it is narrower than NARROW, and opened again, for what looked hot may have
-   been the energy that U released. A refused window is undone, weights included. While U still falls by more than its
-   thermal spread T sqrt(P/2) in a window, the heat that it releases is no reason to refuse;
-2. compare: <U> at rho and at rho/4 (half the step), in sixteen windows in the order A B B A, with one s². Eight
-   differences of neighbours tell the shift; their spread tells its error, which a slow walk of U through all windows
-   widens as it must, while the spread within a window would not know of it. Where the shift is more than LIMIT standard
-   errors, rho goes to where it, which grows like the square of the step, would not be seen, and is compared again;
-3. from 2 on rho stays where the strongest directions of the mini-batch noise are too hot by no more than
-   collective_tolerance, unseen by the kinetic temperature (`noise.collective_excess`). The climb may pass this by
-   AHEAD, not more: directions without noise are too cold by rho (twice that in the single scheme), and the slowest of
-   them would not warm up within the burn-in;
-4. rho is frozen: the rest of the burn-in and all measured draws have it.
-A burn-in that is too short ends the search early: `stage` then says how far it came.
+During the burn-in each walker searches on its own:
+1. Climb. rho grows by FACTOR while the kinetic temperature, averaged over a window, stays within the tolerance. Then
+   the bracket is halved (in log rho) until it is narrower than NARROW. The bracket is then opened again, because the
+   excess heat may have been energy that U released. A refused window is undone, weights included. While U falls by
+   more than its thermal spread T sqrt(P/2) in a window, released heat is not a reason to refuse.
+2. Compare. <U> is measured at rho and at rho/4 (half the step), in sixteen windows in the order A B B A, with one s².
+   Eight differences of neighbours give the shift, and their spread gives its error. This error includes a slow drift
+   of U through all windows, which the spread within a window would miss. If the shift is more than LIMIT standard
+   errors, rho is lowered until the shift, which grows like the square of the step, would not be seen. Then it is
+   compared again.
+3. Limit. From stage 2 on, the directions of strongest mini-batch noise are too hot by at most collective_tolerance. The
+   kinetic temperature does not show this excess (`noise.collective_excess`). The climb may exceed this limit by the
+   factor AHEAD only: directions without noise are too cold by rho (twice that in the single scheme), and the slowest
+   of them would not warm up within the burn-in.
+4. Freeze. The rest of the burn-in and all measured draws use this rho.
+A burn-in that is too short ends the search early; `stage` then records how far the search came.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FIRST = 1e-4  # where it is too large a walker may be lost within a look, and is called back
+FIRST = 1e-4  # if it is too large a walker may be lost between two checks; it then returns to its anchor
 FACTOR, NARROW = 4.0, 1.5
-TICKS = 40  # looks at the kinetic temperature in a window, half a memory time of the momenta apart
-SETTLE = 10  # looks that a fresh rho is given before they count
+TICKS = 40  # checks of the kinetic temperature in a window, half a memory time of the momenta apart
+SETTLE = 10  # checks after a change of rho that are not counted
 ORDER = 4 * (1, 2, 2, 1)  # stages of the windows of a comparison
-POINTS = 8  # full-batch energies of such a window, of which the second half counts
-CLIMB, COMPARE = 0.3, 0.3  # shares of the burn-in: all of the climb, a comparison
+POINTS = 8  # full-batch energies of such a window; the second half is used
+CLIMB, COMPARE = 0.3, 0.3  # fractions of the burn-in: the whole climb, one comparison
 LIMIT = 3.0  # standard errors
-AHEAD = 10.0  # of what the correlation of the noise allows, that the climb may take
-UNSURE = 1.25  # what that allows is known to about this factor
+AHEAD = 10.0  # factor by which the climb may exceed the limit from the correlation of the noise
+UNSURE = 1.25  # this limit is known to about this factor
 
-FROZEN = 3  # the first stage in which a walker is no longer on trial
+FROZEN = 3  # the first stage in which a lost walker does not return to its anchor
 STAGES = ("climb", "at rho", "at half the step", "frozen", "frozen before it was compared")
 
 
 @dataclass
 class Search:
-    """The search of one walker; `tell` it the kinetic temperature every `tick` steps."""
+    """The search of one walker. Call `tell` with the kinetic temperature every `tick` steps."""
 
     budget: int  # steps of burn-in
     tick: int
@@ -52,21 +53,21 @@ class Search:
     spread: float  # T sqrt(P/2), about the thermal spread of U
     collective: float = np.inf  # largest rho that the collective excess allows once the climb is over
     rho: float = FIRST
-    low: float = 0.0  # largest rho that the climb found good; then the one that is compared
+    low: float = 0.0  # largest rho that the climb accepted; later the rho that is compared
     high: float = np.inf
     stage: int = 0
     since: int = 0  # step at which the window began
     kinetic: list[float] = field(default_factory=list)
     energies: list[float] = field(default_factory=list)
-    means: list[float] = field(default_factory=list)  # <U> of the windows of a comparison that are over
+    means: list[float] = field(default_factory=list)  # <U> of the finished windows of a comparison
 
     @property
     def comparing(self) -> bool:
-        """Whether a comparison is under way: rho goes to and fro, and masses with it, at one s²."""
+        """Whether a comparison is running. rho, and with it the masses, then alternates at one s²."""
         return bool(self.means)
 
     def wants_energy(self, step: int) -> bool:
-        """Whether the full-batch energy is wanted at this step, which ends a tick."""
+        """Whether the full-batch energy is needed at this step, which ends a tick."""
         if self.stage == 0:
             return len(self.kinetic) in (0, TICKS - 1)
         due = (len(self.energies) + 1) * self._length() // POINTS
@@ -77,7 +78,7 @@ class Search:
         return max(2 * self.tick, int(COMPARE * self.budget) // len(ORDER))
 
     def tell(self, step: int, kinetic: float, energy: float) -> bool:
-        """Learn T_kin/T and, where it was wanted, U. True: this window is refused and undone."""
+        """Take T_kin/T and, if it was needed, U. Returns True if this window is refused and undone."""
         if self.stage == 0:
             return self._climb(step, kinetic, energy)
         if self.stage in (1, 2):
@@ -92,12 +93,12 @@ class Search:
         return False
 
     def freeze(self) -> None:
-        """The burn-in is over."""
+        """End the search with the burn-in."""
         if self.stage < FROZEN:
             self.stage, self.rho, self.means = 4, self.low or self.rho, []
 
     def limit(self) -> None:
-        """Keep rho below what the correlation of the noise allows, in the climb below AHEAD times that."""
+        """Keep rho below the limit from the correlation of the noise; in the climb below AHEAD times this limit."""
         if self.stage == 0:
             self.rho = min(self.rho, AHEAD * self.collective)
         elif not self.comparing and self.rho > UNSURE * self.collective:
@@ -153,7 +154,7 @@ class Search:
             self._begin_comparison(step, self.low * min(1.0, 0.75 * LIMIT * error / shift))
 
     def to_array(self) -> np.ndarray:
-        """Everything that changes, as float64 of fixed length."""
+        """The state of the search: float64 of fixed length."""
         lists = (self.kinetic, TICKS), (self.energies, POINTS), (self.means, len(ORDER))
         filled = [np.pad(values, (0, size - len(values)), constant_values=np.nan) for values, size in lists]
         numbers = [self.rho, self.low, self.high, self.stage, self.since, self.collective]
@@ -169,7 +170,7 @@ class Search:
 
 
 def _shift(means: np.ndarray) -> tuple[float, float]:
-    """How much <U> differs between half the step and the whole one, and the standard error of that."""
+    """Difference of <U> between half the step and the whole step, and its standard error."""
     stages = np.array(ORDER).reshape(-1, 2)
     pairs = means.reshape(-1, 2)
     differences = np.where(stages[:, 1] == 2, pairs[:, 1] - pairs[:, 0], pairs[:, 0] - pairs[:, 1])

@@ -1,10 +1,10 @@
 """Burn-in of full-batch trajectories: annealing, masses from s², time step from the acceptance.
 
-M = m/T, m the variance of the gradient of one sample, averaged over the estimates of the burn-in: it differs by orders
-of magnitude between weights that are sampled alike, and masses of one moment halve the stable time step. The average
-begins anew at half of the burn-in. The log of the time step follows the acceptance with gain n^-0.6 in the n-th
-trajectory since then (Robbins and Monro 1951); the burn-in ends with its average, with weights n^-0.75, for one
-trajectory says little of the acceptance (Hoffman and Gelman 2014).
+M = m/T, where m is the variance of the gradient of one sample, averaged over the estimates of the burn-in. m varies by
+orders of magnitude over the sampled weights, and masses from a single estimate halve the stable time step. The average
+restarts at half of the burn-in. The log of the time step follows the acceptance with gain n^-0.6 in the n-th trajectory
+since then (Robbins and Monro 1951). The final time step is its average with weights n^-0.75, because the acceptance of
+one trajectory is noisy (Hoffman and Gelman 2014).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from protmpi.models.layout import Layout
 from protmpi.sampling.burn_in.masses import layer_means
 from protmpi.sampling.sections import SamplerConfig
 
-GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges, small ones are fast at first
-MEMORY = 0.75  # exponent of the average that follows: the larger, the longer it remembers
-FIRST = 0.01  # time step that the search begins with, in units of T^-1/2: small ones are accepted and grow
+GAIN = 0.6  # exponent of Robbins and Monro: any number in (1/2, 1] converges; small ones are fast at first
+MEMORY = 0.75  # exponent of the average: a larger one has a longer memory
+FIRST = 0.01  # first time step of the search, in units of T^-1/2: a small one is accepted and grows
 
 
 class Tuning:
-    """The burn-in of walkers on their way to `temperatures` (W,), each through those of `anneal` first.
+    """The burn-in of walkers at `temperatures` (W,). Each walker first passes the temperatures of `anneal`.
 
     `like` (W, P) gives the type and the device.
     """
@@ -37,7 +37,7 @@ class Tuning:
         self._stages = [[*stages, t] for stages, t in zip(anneal, temperatures.tolist(), strict=True)]
         self.time_step = FIRST / self.temperature(0).sqrt()
         self.average = self.time_step  # of the time step, geometric
-        self.variance = torch.zeros_like(like)  # mean of the estimates of m since the average began
+        self.variance = torch.zeros_like(like)  # mean of the estimates of m since the average restarted
         self.estimates = 0
 
     @property
@@ -46,7 +46,7 @@ class Tuning:
         return self.config.adapt_until // 2 // self.config.trajectory * self.config.trajectory
 
     def temperature(self, step: int) -> Tensor:
-        """Temperature (W, 1) of each walker at this step: that of its annealing, then its own."""
+        """Temperature (W, 1) of each walker at this step: of its annealing, then its own."""
         now = step // self.config.anneal_steps
         return self._like.new_tensor([[stages[min(now, len(stages) - 1)]] for stages in self._stages])
 
@@ -61,7 +61,7 @@ class Tuning:
             self.time_step = self.average
 
     def scale(self, ratio: Tensor) -> None:
-        """Temperatures fell by `ratio` (W, 1). Frequencies go with sqrt(T): the time step keeps its acceptance."""
+        """Rescale the time step for temperatures that fell by `ratio` (W, 1). Frequencies scale with sqrt(T)."""
         self.time_step, self.average = self.time_step * ratio.sqrt(), self.average * ratio.sqrt()
 
     def wants_variance(self, step: int) -> bool:
@@ -84,11 +84,11 @@ class Tuning:
         return means if self.config.layer_mean else torch.maximum(self.variance, self.config.mass_floor * means)
 
     def checkpoint(self) -> dict[str, np.ndarray]:
-        """Everything needed to go on, arrays (W, ...)."""
+        """The state from which the burn-in continues: arrays (W, ...)."""
         tensors = {"average": self.average, "variance": self.variance}
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return {**arrays, "estimates": np.full(len(self._stages), self.estimates)}
 
     def restore(self, time_step: Tensor, average: Tensor, variance: Tensor, estimates: int) -> None:
-        """Go on from `checkpoint`."""
+        """Continue from `checkpoint`."""
         self.time_step, self.average, self.variance, self.estimates = time_step, average, variance, estimates

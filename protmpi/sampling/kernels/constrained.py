@@ -6,9 +6,9 @@ Source: docs/method/sphere.md sections 1 to 3.
     after the second half kick:              p' -= w' (w'·p'/M) / (w'·w'/M)
 
 Target density: exp(-U/T) sqrt(w·w/M) on the sphere; with `fixman` the potential (T/2) log(w·w/M) is added and it is
-exp(-U/T). Sums over parameters are accumulated in float64. A step out of the sphere's reach has a negative
-discriminant: its square root is NaN and so is the walker from then on, which costs nothing to carry and which
-nobody can overlook; the other walkers of the block are untouched.
+exp(-U/T). Sums over parameters are accumulated in float64. A step that misses the sphere has a negative discriminant.
+Its square root is NaN, and the walker is NaN from then on. This needs no extra test and cannot be overlooked; the other
+walkers of the block are not affected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is sampled, as a sampler sees it: the energy of a task, and what is added to it."""
+"""The sampled energy as a sampler sees it: the energy of a task and the terms added to it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Energy(Protocol):
     layout: Layout
     train_size: int
     on_device: bool
-    """Whether `gradient` also takes indices that lie on the device of w, and then asks the host for nothing."""
+    """Whether `gradient` also takes indices on the device of w, and then works without the host."""
 
     check: Callable[[], None]
-    """Called before every pass; it may raise to give the work up."""
+    """Function called before every pass. It may raise to interrupt the work."""
 
     def gradient(self, w: Tensor, indices: np.ndarray | Tensor | None) -> tuple[Tensor, Tensor]:
-        """Energies (W,) and gradients (W, P) of the means over the samples `indices` (W, B), over all of them if None.
+        """Energies (W,) and gradients (W, P), means over the samples `indices` (W, B), or over all samples if None.
 
-        Over all samples, energies are float64 sums, for the Metropolis test needs small differences of them.
+        Over all samples, energies are float64 sums, because the Metropolis test needs small differences of them.
         """
 
     def evaluate(self, w: Tensor, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +36,7 @@ class Energy(Protocol):
 
 @dataclass(frozen=True)
 class Regulariser:
-    """lamda/2 |w|² + gamma/2 |w - w0|² with the start w0 (W, P), in the energy (docs/method/energy.md section 3)."""
+    """lamda/2 |w|² + gamma/2 |w - w0|² with the start w0 (W, P), a term of U (docs/method/energy.md section 3)."""
 
     lamda: float
     gamma: float

@@ -21,15 +21,15 @@ from torch import Tensor
 from protmpi.sampling.kernels.noise import Thermostat, white_noise
 
 Gradient = Callable[[Tensor], Tensor]
-"""A fresh mini-batch gradient (W, P) at w (W, P)."""
+"""Function that returns a fresh mini-batch gradient (W, P) at w (W, P)."""
 
 Normals = Callable[[Tensor], Tensor]
-"""Standard normals in the shape of their argument."""
+"""Function that returns standard normals in the shape of its argument."""
 
 
 @dataclass(frozen=True)
 class State:
-    """W walkers: arrays (W, P). `gradient` is the one that the next step reuses, None in the double scheme."""
+    """W walkers: arrays (W, P). The next step reuses `gradient`; it is None in the double scheme."""
 
     position: Tensor
     momentum: Tensor
@@ -72,7 +72,7 @@ class PseudoLangevin:
         return self.with_noise(State(position, momentum, mass, noise_variance, mass, mass))
 
     def with_noise(self, state: State) -> State:
-        """The state with the white noise that its masses and its s² ask for."""
+        """The state with the white noise that follows from its masses and its s²."""
         first, second = white_noise(state.noise_variance, state.mass, self.thermostat)
         return replace(state, first_amplitude=first, second_amplitude=second)
 

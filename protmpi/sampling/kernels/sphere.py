@@ -3,9 +3,9 @@
     a = M⁻¹w         direction in which the constraint acts on positions
     w·a = w·w/M      metric of the constraint; its Fixman potential (T/2) log(w·a) makes exp(-U/T) exact on the sphere
 
-Sums over parameters are accumulated in float64. A position out of the sphere's reach has a negative discriminant: its
-square root is NaN and so is the walker from then on, which costs nothing to carry and which nobody can overlook; the
-other walkers of the block are untouched.
+Sums over parameters are accumulated in float64. A step that misses the sphere has a negative discriminant. Its square
+root is NaN, and the walker is NaN from then on. This needs no extra test and cannot be overlooked; the other walkers of
+the block are not affected.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def multiplier(unconstrained: Tensor, direction: Tensor, norm2: Tensor) -> Tensor:
-    """mu (W, 1) of smallest magnitude with |w~ + mu a|² = Q; NaN where there is none.
+    """mu (W, 1) of smallest magnitude with |w~ + mu a|² = Q; NaN if there is none.
 
-    Solves S3 mu² + 2 S1 mu + (S2 - Q) = 0 in the form that does not cancel.
+    Solves S3 mu² + 2 S1 mu + (S2 - Q) = 0 in the form without cancellation.
     """
     s1, s2, s3 = dot(unconstrained, direction), dot(unconstrained, unconstrained), dot(direction, direction)
     root = (s1 * s1 - s3 * (s2 - norm2)).sqrt()
@@ -41,12 +41,12 @@ def return_to_sphere(
 
 
 def normal_part(p: Tensor, w: Tensor, direction: Tensor) -> Tensor:
-    """a·p / a·w (W, 1), float64: how much of w is in p (W, P), in the metric of M; direction a = w/M."""
+    """a·p / a·w (W, 1), float64: the component of p (W, P) along w in the metric of M; a = w/M."""
     return dot(direction, p) / dot(direction, w)
 
 
 def project_momentum(p: Tensor, w: Tensor, direction: Tensor) -> Tensor:
-    """Remove from p its part normal to the sphere in the metric of M, so that w·p/M = 0; direction a = w/M."""
+    """Remove the component of p normal to the sphere in the metric of M, so that w·p/M = 0; a = w/M."""
     return p - w * normal_part(p, w, direction).to(p.dtype)
 
 

@@ -8,13 +8,13 @@ Source: docs/method/trajectories.md sections 1 to 3.
     accept with min(1, exp(-ΔH/T)),   H = U(w) + (T/2) log(w·a) + p²/(2M),   a = M⁻¹w
 
 g is the gradient of U and of the Fixman potential (T/2) log(w·a), made tangent, so that momenta stay tangent (RATTLE).
-ΔH is the sum over the steps of the second line alone: refreshment leaves the law of p as it is. Target density:
-exp(-U/T) on the sphere, and exp(-U/T) sqrt(w·a) without `fixman`. With c = 1 this is hybrid Monte Carlo, with c < 1
-Langevin dynamics n steps of which pass one Metropolis test.
+ΔH is summed over the steps of the second line alone, because refreshment preserves the law of p. Target density:
+exp(-U/T) on the sphere, and exp(-U/T) sqrt(w·a) without `fixman`. With c = 1 this is hybrid Monte Carlo. With c < 1 it
+is Langevin dynamics with one Metropolis test for n steps.
 
 A drift along the tangent ends outside of the sphere, |w~|² = Q + |h M⁻¹p|². Where the line along a meets the sphere,
 both mu are negative, and the smallest |mu| is that with w'·a > 0. Since w·a' = w'·a, the reverse drift finds w by the
-same rule: every drift that ends on the sphere has a way back. Where the line misses it the walker is NaN, and its
+same rule: every drift that ends on the sphere can be reversed. If the line misses the sphere, the walker is NaN and its
 trajectory is rejected.
 
 Duane et al. 1987; Andersen 1983; Brubaker et al. 2012; Riou-Durand and Vogrinc, arXiv 2202.13230; Lelièvre, Rousset and
@@ -62,13 +62,13 @@ class State:
     reversible: Tensor
 
     def where(self, condition: Tensor, other: State) -> State:
-        """This state for the walkers of `condition` (W, 1), `other` for the rest."""
+        """This state where `condition` (W, 1) is true, `other` elsewhere."""
         return State(*(torch.where(condition, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)))
 
 
 @dataclass
 class Trajectories:
-    """Kernel at temperatures (W, 1) with masses M (W, P); on the sphere where `norm2` (W, 1), float64, is given."""
+    """Kernel at temperatures (W, 1) with masses M (W, P). It is on the sphere if `norm2` (W, 1), float64, is given."""
 
     temperature: Tensor
     mass: Tensor
@@ -85,7 +85,7 @@ class Trajectories:
         return self._with_forces(state)
 
     def start(self, state: State) -> State:
-        """A new trajectory: fresh momenta, no error yet."""
+        """Begin a new trajectory with fresh momenta and error zero."""
         return replace(self.refresh(state, 0.0), error=torch.zeros_like(state.error),
                        reversible=torch.ones_like(state.reversible))  # fmt: skip
 
@@ -103,22 +103,22 @@ class Trajectories:
         return replace(state, error=state.error + (self._hamiltonian(state) - before))
 
     def acceptance(self, state: State) -> Tensor:
-        """Probability (W, 1), float64, that a trajectory which ends in `state` is accepted.
+        """Probability (W, 1), float64, to accept a trajectory that ends in `state`.
 
-        One that left the sphere's reach is NaN: its probability is 0 and the walker stays.
+        A trajectory that missed the sphere is NaN. Its probability is 0 and the walker stays.
         """
         probability = self.boltzmann_factor(state).clamp(max=1.0).nan_to_num(nan=0.0)
         return probability * state.reversible
 
     def boltzmann_factor(self, state: State) -> Tensor:
-        """exp(-ΔH/T) (W, 1), float64; its mean over trajectories is 1, whatever the step."""
+        """exp(-ΔH/T) (W, 1), float64. Its mean over trajectories is 1 at any time step."""
         return (-state.error / self.temperature.double()).exp()
 
     def _half_kick(self, state: State, h: Tensor) -> State:
         return replace(state, momentum=state.momentum.addcmul(state.gradient, h, value=-0.5))
 
     def _drift(self, state: State, h: Tensor) -> State:
-        """Free motion for a time h, and the forces where it ends."""
+        """Free motion for a time h, and the forces at its end."""
         w, a, p = state.position, state.direction, state.momentum
         moved = w + h * p / self.mass
         if self.norm2 is None:

@@ -4,9 +4,9 @@ Slots k < k+1 with temperatures T_k < T_{k+1} hold walkers with energies U_k, U_
 
     min(1, exp[(1/T_k - 1/T_{k+1}) (U_k - U_{k+1})])
 
-which leaves the product of the exp(-U/T_k) unchanged. Even and odd pairs take turns: the deterministic turn is not
+which leaves the product of the exp(-U/T_k) unchanged. Even and odd pairs alternate. This deterministic order is not
 reversible, but a walker drifts through the ladder instead of diffusing (Okabe et al. 2001; Syed et al. 2022).
-Pure functions of (seed, sweep, energies): every rank computes the same swaps without a message.
+All functions depend on (seed, sweep, energies) alone, so every rank computes the same swaps without messages.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import numpy as np
 from protmpi.sampling.streams import uniforms
 from protmpi.sampling.temperature import ladder
 
-FIRST_ROUND = 8  # sweeps: a rejection rate is known from the energies of every sweep, tried or not
+FIRST_ROUND = 8  # sweeps of the first round: the energies of a sweep give all rejection rates, of pairs tried or not
 
 
 class Swaps(NamedTuple):
-    """What a sweep does."""
+    """The result of a sweep."""
 
     slot: np.ndarray
     """New slot of every walker (ladder, walker of the ladder), int64."""
     rejection: np.ndarray
-    """Probability 1 - a of each pair to stay as it is (ladder, slots - 1), known for all pairs, tried or not."""
+    """Rejection probability 1 - a of each pair (ladder, slots - 1), known for all pairs, tried or not."""
 
 
 def acceptance(energies: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
     """Probability of every neighbouring pair to swap; energies (..., slots) by slot, temperatures (slots,)."""
     beta = 1.0 / temperatures
     exponent = (beta[:-1] - beta[1:]) * (energies[..., :-1] - energies[..., 1:])
-    # a walker that was lost has no energy: it swaps with nobody
+    # a lost walker has no energy and never swaps
     return np.nan_to_num(np.exp(np.minimum(exponent, 0.0)), nan=0.0)
 
 
@@ -44,7 +44,7 @@ def swap(slot: np.ndarray, energies: np.ndarray, temperatures: np.ndarray, seed:
     Scheme "even-odd": pairs (k, k+1) with k even in even sweeps, odd in odd ones. "random": a coin decides.
     """
     ladders, slots = slot.shape
-    walker = np.argsort(slot, axis=1)  # who is in each slot
+    walker = np.argsort(slot, axis=1)  # the walker in each slot
     accept = acceptance(np.take_along_axis(energies, walker, axis=1), temperatures)
     draws = uniforms(seed, sweep, (ladders, slots))
     parity = np.full(ladders, sweep % 2) if scheme == "even-odd" else (draws[:, -1] < 0.5).astype(int)
@@ -57,9 +57,9 @@ def swap(slot: np.ndarray, energies: np.ndarray, temperatures: np.ndarray, seed:
 
 
 class Exchange:
-    """Ladders whose walkers swap temperatures; while it learns, the spacing moves towards equal rejection.
+    """Ladders whose walkers swap temperatures. While it learns, the spacing moves towards equal rejection.
 
-    It is spaced anew after 1, 2, 4, ... times FIRST_ROUND sweeps.
+    The temperatures are spaced again after 1, 2, 4, ... times FIRST_ROUND sweeps.
     """
 
     def __init__(self, temperatures: np.ndarray, slot: np.ndarray, seed: int, scheme: str) -> None:
@@ -69,7 +69,7 @@ class Exchange:
         self._sweeps = self._rounds = 0
 
     def sweep(self, number: int, energies: np.ndarray, learn: bool) -> None:
-        """Swap by the energies (walkers,) of sweep `number`."""
+        """Swap walkers by their energies (walkers,) in sweep `number`."""
         shape = (-1, len(self.temperatures))
         swaps = swap(self.slot.reshape(shape), energies.reshape(shape), self.temperatures, self.seed, number,
                      self.scheme)  # fmt: skip
@@ -82,15 +82,15 @@ class Exchange:
                 self._rejections, self._sweeps, self._rounds = np.zeros_like(self._rejections), 0, self._rounds + 1
 
     def history(self) -> dict[str, np.ndarray]:
-        """What a draw keeps of the learning beside the temperatures."""
+        """The learned quantities that a draw records beside the temperatures."""
         return {}
 
     def learned(self) -> np.ndarray:
-        """Everything but the slots, for a checkpoint, (numbers,)."""
+        """The state without the slots, for a checkpoint, (numbers,)."""
         return np.concatenate([self.temperatures, self._rejections, [self._sweeps, self._rounds]])
 
     def restore(self, slot: np.ndarray, learned: np.ndarray) -> None:
-        """Go on from the slots (walkers,) and what was learned."""
+        """Continue from the slots (walkers,) and the result of `learned`."""
         size = len(self.temperatures)
         self.slot, self.temperatures = slot.astype(np.int64), learned[:size].copy()
         self._rejections = learned[size : 2 * size - 1].copy()

@@ -1,15 +1,15 @@
-"""Where the temperatures of a ladder stand, and how many it takes, for equal rejection.
+"""The positions and the number of the temperatures of a ladder with equal rejection.
 
 Source: docs/method/tempering.md section 3.
 
 The rejection rates r_k of neighbouring pairs add up to the communication barrier Lambda = sum_k r_k. It hardly depends
-on the number of slots, and so the barrier below T, Lambda(T), interpolated in ln T, tells where to put them: at equal
-steps of it (Syed, Bouchard-Côté, Deligiannidis and Doucet 2022, JRSSB 84, 321). It is known before any swap: two
+on the number of slots. So the slots belong at equal steps of Lambda(T), the barrier below T, interpolated in ln T
+(Syed, Bouchard-Côté, Deligiannidis and Doucet 2022, JRSSB 84, 321). The barrier can be predicted without swaps. Two
 Gaussian energies of width T sqrt(C) at neighbouring temperatures reject sqrt(C/pi) d ln T of the swaps, so that
 
     Lambda = integral of sqrt(C/pi) d ln T,   C = d<U>/dT
 
-and round trips come at the rate 1/(2 + 2 sum r/(1-r)) per sweep; about 2 Lambda slots make most of the walkers.
+The rate of round trips is 1/(2 + 2 sum r/(1-r)) per sweep. About 2 Lambda slots make the best use of the walkers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import math
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-LEAST = 1e-3  # rejection that a pair is given at least, so that Lambda(T) rises everywhere
+LEAST = 1e-3  # least rejection of a pair, so that Lambda(T) rises everywhere
 
 
 def _placed(temperatures: np.ndarray, rejections: np.ndarray, slots: int) -> np.ndarray:
@@ -53,10 +53,10 @@ def spaced(temperatures: np.ndarray, energies: np.ndarray, slots: int) -> np.nda
 
 
 def enough_slots(barrier: float) -> int:
-    """How many slots would do."""
+    """The number of slots that is enough."""
     return max(2, math.ceil(2.0 * barrier))
 
 
 def bearable_capacity(temperatures: np.ndarray) -> float:
-    """The mean heat capacity up to which these slots are enough."""
+    """The largest mean heat capacity for which these slots are enough."""
     return math.pi * (len(temperatures) / (2.0 * math.log(temperatures[-1] / temperatures[0]))) ** 2

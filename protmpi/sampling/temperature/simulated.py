@@ -1,4 +1,4 @@
-"""Simulated tempering: each walker jumps over the temperatures on its own, by weights that are learned.
+"""Simulated tempering: each walker jumps over the temperatures on its own, with learned weights.
 
 Source: docs/method/tempering.md section 4.
 
@@ -6,13 +6,13 @@ The law of (w, k) is exp(-U(w)/T_k + g_k). At fixed w the slot is drawn from its
 
     P(k | U) = exp(-U/T_k + g_k) / sum_j exp(-U/T_j + g_j)
 
-and all slots are visited alike where g_k = F_k/T_k, the free energy up to a constant. It is learned from P itself,
-which knows more than the jump that was drawn (self-adjusted mixture sampling, Tan 2017, JCGS 26, 54):
+and all slots are visited equally often if g_k = F_k/T_k, the free energy up to a constant. g is learned from P, which
+carries more information than the drawn jump (self-adjusted mixture sampling, Tan 2017, JCGS 26, 54):
 
     g_k -= a (K <P(k | U)> - 1),    a = 1/K until every slot was visited, 1/(K + n) in the n-th sweep after that
 
-the average being over all walkers. The law is exact once the weights are frozen. Pure functions of (seed, sweep,
-energies): every rank computes the same jumps without a message.
+where the average is over all walkers. The law is exact once the weights are frozen. All functions depend on (seed,
+sweep, energies) alone, so every rank computes the same jumps without messages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def probabilities(energies: np.ndarray, temperatures: np.ndarray, log_weight: np
 def jump(slot: np.ndarray, probability: np.ndarray, seed: int, sweep: int) -> np.ndarray:
     """New slots (walkers,) drawn from P (walkers, slots). A lost walker, whose P is NaN, stays where it is."""
     below = np.cumsum(probability, axis=1) < uniforms(seed, sweep, (len(slot),))[:, None]
-    drawn = np.minimum(below.sum(1), probability.shape[1] - 1)  # the sum of P may end a rounding below 1
+    drawn = np.minimum(below.sum(1), probability.shape[1] - 1)  # by rounding the sum of P may end below 1
     return np.where(np.isfinite(probability).all(1), drawn, slot)
 
 
@@ -46,7 +46,7 @@ class Simulated:
         self._since = 0  # sweeps since all slots were visited
 
     def sweep(self, number: int, energies: np.ndarray, learn: bool) -> None:
-        """Jump by the energies (walkers,) of sweep `number`."""
+        """Move walkers by their energies (walkers,) in sweep `number`."""
         alive = np.isfinite(energies)
         learn = learn and bool(alive.any())
         if learn and not self._visited.any():  # as if <U> were the same at all temperatures
@@ -61,15 +61,15 @@ class Simulated:
             self.log_weight = self.log_weight - gain * (size * probability[alive].mean(0) - 1.0)
 
     def history(self) -> dict[str, np.ndarray]:
-        """What a draw keeps of the learning beside the temperatures."""
+        """The learned quantities that a draw records beside the temperatures."""
         return {"log_weight": self.log_weight}
 
     def learned(self) -> np.ndarray:
-        """Everything but the slots, for a checkpoint, (numbers,)."""
+        """The state without the slots, for a checkpoint, (numbers,)."""
         return np.concatenate([self.log_weight, self._visited, [self._since]])
 
     def restore(self, slot: np.ndarray, learned: np.ndarray) -> None:
-        """Go on from the slots (walkers,) and what was learned."""
+        """Continue from the slots (walkers,) and the result of `learned`."""
         size = len(self.temperatures)
         self.slot, self.log_weight = slot.astype(np.int64), learned[:size].copy()
         self._visited, self._since = learned[size : 2 * size].astype(bool), int(learned[-1])

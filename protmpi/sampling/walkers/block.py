@@ -1,4 +1,4 @@
-"""A block: walkers that are advanced together in one batch, with their kernel and their random streams."""
+"""A block: walkers that advance together in one batch, with their kernel and their random streams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protmpi.variables import Variable
 
 
 class WalkerState(Protocol):
-    """What the states of all kernels have: position (W, P)."""
+    """The part that the states of all kernels have: position (W, P)."""
 
     @property
     def position(self) -> Tensor: ...
@@ -30,7 +30,7 @@ S = TypeVar("S", bound=WalkerState)
 
 
 class Block(ABC, Generic[S]):
-    """Walkers of global indices `walkers`, starting at `start` (W, P). Their temperature is that of the kernel."""
+    """Walkers of global indices `walkers` that start at `start` (W, P). The kernel holds their temperatures."""
 
     def __init__(
         self, walkers: Sequence[int], start: Tensor, energy: Energy, config: SamplerConfig, seed: int
@@ -40,7 +40,7 @@ class Block(ABC, Generic[S]):
         self.streams = Streams(seed, walkers, start.device)
         self.norm2 = dot(start, start) if config.constrained else None
         self.regulariser = Regulariser(config.lamda, config.gamma, start)
-        self.thermal_mass: Tensor | None = None  # M T (P,), once all walkers of a run share it
+        self.thermal_mass: Tensor | None = None  # M T (P,), if all walkers of the run have the same
         self.step = 0
         self._state: S | None = None
         self.last_good: tuple[int, dict[str, np.ndarray]] = (0, {})  # step and checkpoint that were kept last
@@ -48,7 +48,7 @@ class Block(ABC, Generic[S]):
     @property
     def state(self) -> S:
         if self._state is None:
-            raise RuntimeError("a block must be started or restored before it is asked for its state")
+            raise RuntimeError("a block has no state before it is started or restored")
         return self._state
 
     @property
@@ -59,12 +59,12 @@ class Block(ABC, Generic[S]):
     @staticmethod
     @abstractmethod
     def variables(layout: Layout) -> list[Variable]:
-        """What such walkers record of themselves beside the `geometry`."""
+        """The variables that such walkers record beside the `geometry`."""
 
     @property
     @abstractmethod
     def temperature(self) -> Tensor:
-        """Temperatures (W, 1) at which the walkers are now."""
+        """Present temperatures (W, 1) of the walkers."""
 
     @property
     @abstractmethod
@@ -76,26 +76,26 @@ class Block(ABC, Generic[S]):
         """Estimate s² at the starting weights and set the masses."""
 
     def keep(self) -> None:
-        """Keep a checkpoint of where the walkers are, in case they are lost or stopped in what follows."""
+        """Keep a checkpoint, in case walkers are lost or stopped in the next steps."""
         self.last_good = (self.step, self.checkpoint() if self._state is not None else {})
 
     @abstractmethod
     def explore(self, steps: int) -> None:
-        """Advance every walker by `steps` steps, adapting when it is due."""
+        """Advance every walker by `steps` steps, and adapt when it is due."""
 
     @abstractmethod
     def share_masses(self, thermal_mass: np.ndarray) -> None:
-        """From now on M = thermal_mass / T, thermal_mass (P,) the same for every walker; momenta are drawn anew."""
+        """Set M = thermal_mass / T from now on, with the same thermal_mass (P,) for every walker. Draw new momenta."""
 
     def move(self, temperatures: np.ndarray) -> None:
-        """Put the walkers, which share masses, at `temperatures` (W,). Weights and momenta stay as they are."""
+        """Put the walkers at `temperatures` (W,). They must have one M T. Weights and momenta do not change."""
         wanted = self._column(temperatures)
         if not torch.equal(wanted, self.temperature):
             self._move(wanted)
 
     @abstractmethod
     def _move(self, temperature: Tensor) -> None:
-        """`move` to temperatures (W, 1) that are not the present ones."""
+        """`move` to temperatures (W, 1) that differ from the present ones."""
 
     def _shared_masses(self) -> Tensor:
         """M (W, P) at the present temperatures."""
@@ -103,7 +103,7 @@ class Block(ABC, Generic[S]):
         return self.thermal_mass / self.temperature
 
     def _mass_arrays(self) -> dict[str, np.ndarray]:
-        """Masses for a checkpoint: M of each walker, or M T where it is shared, so that no rounding adds up."""
+        """Masses for a checkpoint: M of each walker, or the common M T, so that no rounding accumulates."""
         shared = self.thermal_mass is not None
         mass = self.mass if self.thermal_mass is None else self.thermal_mass.expand_as(self.mass)
         return {"mass": mass.cpu().numpy(), "shared": np.full(len(self.walkers), shared, dtype=np.uint8)}
@@ -118,28 +118,28 @@ class Block(ABC, Generic[S]):
 
     @abstractmethod
     def thermal_state(self) -> str:
-        """The thermal state of the only walker of this block, in words."""
+        """The thermal state of the only walker of this block, as text."""
 
     @abstractmethod
     def complaint(self) -> str:
-        """What is not finite about the only walker of this block, in words."""
+        """The quantity of the only walker of this block that is not finite, as text."""
 
     @abstractmethod
     def checkpoint(self) -> dict[str, np.ndarray]:
-        """Everything the walkers need to go on bit for bit: arrays (W, ...)."""
+        """The state from which the walkers continue bit for bit: arrays (W, ...)."""
 
     @abstractmethod
     def stand_in(self, step: int) -> dict[str, np.ndarray]:
-        """Names, shapes and types of a checkpoint taken at `step`, before the first step or `restore`; no random
-        numbers."""
+        """An example of a checkpoint taken at `step`: names, shapes and types. It draws no random numbers, and can be
+        called before the first step or `restore`."""
 
     @abstractmethod
     def restore(self, step: int, arrays: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
-        """Go on from `checkpoint`, taken at `step`, with the walkers at `temperatures` (W,)."""
+        """Continue from `checkpoint`, taken at `step`, with the walkers at `temperatures` (W,)."""
 
     @abstractmethod
     def finite(self) -> np.ndarray:
-        """Which walkers are still at finite weights and momenta, bool (W,)."""
+        """Which walkers have finite weights and momenta, bool (W,)."""
 
     def observables(self) -> dict[str, np.ndarray]:
         """Geometry, (W,) float64 each."""
@@ -150,7 +150,7 @@ class Block(ABC, Generic[S]):
         return {"norm2": numbers(norm2), "overlap": numbers(overlap), "distance": numbers(distance)}
 
     def regularisation(self) -> np.ndarray:
-        """What the regulariser adds to the cost, (W,) float64."""
+        """The energy of the regulariser, (W,) float64."""
         return numbers(self.regulariser.energy(self.position))
 
     def _sample(self, w: Tensor, purpose: str, rows: Sequence[int] | None) -> Tensor:
@@ -158,46 +158,46 @@ class Block(ABC, Generic[S]):
         return self.energy.gradient(w, self._minibatch(purpose, rows))[1]
 
     def _minibatch(self, purpose: str, rows: Sequence[int] | None) -> np.ndarray | Tensor:
-        """Fresh samples (rows, B) of the stream `purpose`, on the GPU where the walkers and the energy are there."""
+        """Fresh samples (rows, B) of the stream `purpose`, on the GPU if walkers and energy are on a GPU."""
         drawn = self.streams.integers(purpose, self.energy.train_size, self.config.batch, rows)
         return torch.from_numpy(drawn).to(self.start.device) if self.start.is_cuda and self.energy.on_device else drawn
 
     def _variance_samples(self, w: Tensor, rows: Sequence[int]) -> GradientSample:
-        """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not touch."""
+        """Mini-batch gradients of the walkers `rows` at w (rows, P), from a stream that steps do not use."""
         return lambda chosen: self._sample(w[list(chosen)], "variance", [rows[row] for row in chosen])
 
     def _estimate(self, w: Tensor, rows: Sequence[int], most: int | None = None) -> Tensor:
-        """s² of the walkers `rows` at w (rows, P), from up to `most` mini-batches, `max_extractions` if absent."""
+        """s² of the walkers `rows` at w (rows, P), from at most `most` mini-batches (default `max_extractions`)."""
         c, samples = self.config, self._variance_samples(w, rows)
         most, floor = most or c.max_extractions, 10.0**c.log_zerovar
         return estimate_variance(samples, w, c.min_extractions, most, c.threshold_est, floor)
 
     def _column(self, numbers: np.ndarray) -> Tensor:
-        """A number of each walker (W,) as a column (W, 1)."""
+        """One number of each walker (W,) as a column (W, 1)."""
         return torch.as_tensor(numbers, dtype=self.start.dtype, device=self.start.device).unsqueeze(1)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        # a copy: matrix products of small arrays depend in their last bit on where an array begins, torch begins every
-        # one of its own at a multiple of 64 bytes, numpy somewhere else in every process
+        # a copy: the last bit of small matrix products depends on the alignment of an array. torch aligns its arrays to
+        # 64 bytes; the alignment of numpy differs between processes
         return torch.tensor(array, dtype=self.start.dtype, device=self.start.device)
 
 
 def cost(config: SamplerConfig, unit: str) -> list[Variable]:
-    """The cost, where the energy is more than that."""
+    """The variable of the cost, if the energy has a regulariser."""
     declared = Variable("cost", "draw", "full-batch training cost, without the regulariser", unit)
     return [declared] if config.lamda or config.gamma else []
 
 
 def geometry(config: SamplerConfig) -> list[Variable]:
-    """What `Block.observables` gives. On a sphere |w|² is held, and shows only how well."""
+    """The variables of `Block.observables`. On a sphere |w|² is fixed and only shows the accuracy of the constraint."""
     return [
         Variable("norm2", "draw", "squared norm |w|² of the parameters", role="way" if config.constrained else "law",
                  shown=False),
-        Variable("overlap", "draw", "w·w0 / (|w| |w0|) with the starting weights w0", role="way"),
-        Variable("distance", "draw", "|w - w0| from the starting weights w0", role="way", shown=False),
+        Variable("overlap", "draw", "overlap w·w0 / (|w| |w0|) with the starting weights w0", role="way"),
+        Variable("distance", "draw", "distance |w - w0| from the starting weights w0", role="way", shown=False),
     ]  # fmt: skip
 
 
 def numbers(column: Tensor) -> np.ndarray:
-    """One number of each walker (W,), of a column (W, 1)."""
+    """A column (W, 1) as one number of each walker (W,)."""
     return np.asarray(column.squeeze(1).cpu().numpy())

@@ -1,4 +1,4 @@
-"""A block of pseudo-Langevin walkers: constrained or not, their white noise following s² of the mini-batches."""
+"""A block of pseudo-Langevin walkers, constrained or not. Their white noise follows s² of the mini-batches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from protmpi.sampling.walkers.recording import Record, RecordedSteps, cuda_graph
 from protmpi.sampling.walkers.schedule import Schedule, agrees
 from protmpi.variables import Variable
 
-TOGETHER = 8  # walkers whose noise is sampled together: noise.PAIRS vectors of each are held
+TOGETHER = 8  # walkers whose noise is sampled together: memory for noise.PAIRS vectors of each
 
 
 class LangevinBlock(Block[State]):
@@ -49,7 +49,7 @@ class LangevinBlock(Block[State]):
         self.schedule = Schedule.start(len(self.walkers), c)
         spread = (self.layout.size / 2.0) ** 0.5 * self.temperature.squeeze(1).cpu().numpy()
         self.burn_in = Pace(c, self.start, spread) if c.adapt_until else None
-        self.found_rho = [c.rho_max] * len(self.walkers)  # where each finds its own, by the end of the burn-in
+        self.found_rho = [c.rho_max] * len(self.walkers)  # if each walker finds its own, by the end of the burn-in
         self.rho_stage = np.full(len(self.walkers), -1)
         self._set_thermostat()
         self.collective_excess = np.zeros(len(self.walkers))
@@ -72,15 +72,15 @@ class LangevinBlock(Block[State]):
         return self.state.mass
 
     def _set_thermostat(self) -> None:
-        """That of this step. Under rho_first slow directions, which have little mini-batch noise, must not be left too
-        cold, for at the rho that follows they take long to forget it; the heat of the others, stiff ones, goes soon.
+        """The thermostat of this step. At rho_first the slow directions, which have little mini-batch noise, must not
+        become too cold: at the later rho they relax slowly. The stiff directions lose their heat soon.
         """
         hurries = self.burn_in is not None and self.burn_in.hurries(self.step)
         self.kernel.thermostat = replace(self.thermostat, white_alone=hurries)
 
     @property
     def rho(self) -> Tensor:
-        """The fraction of the thermal noise that masses are made for, (W, 1)."""
+        """The fraction of the thermal noise that sets the masses, (W, 1)."""
         c, burn_in = self.config, self.burn_in
         if c.rho_first and burn_in and burn_in.hurries(self.step):
             fractions = [c.rho_first] * len(self.walkers)
@@ -97,7 +97,7 @@ class LangevinBlock(Block[State]):
         return self.regulariser.add_gradient(self.energy.gradient(w, indices)[1], w)
 
     def _minibatches(self, count: int) -> np.ndarray:
-        """Samples (count, W, B) of the next gradients. Unlike a recording, this comes by the check of the energy."""
+        """Samples (count, W, B) of the next gradients. It calls the check of the energy, which a recording does not."""
         self.energy.check()
         drawn = self.streams.integers("minibatch", self.energy.train_size, (count, self.config.batch))
         return np.ascontiguousarray(drawn.swapaxes(0, 1))
@@ -123,7 +123,7 @@ class LangevinBlock(Block[State]):
                 self._look(self.burn_in)
 
     def _advance(self, steps: int) -> None:
-        """Nothing but steps of the kernel, recorded where that is worth it."""
+        """Advance by steps of the kernel alone, recorded if that is faster."""
         if self.record is None:
             for _ in range(steps):
                 self._state = self.kernel.step(self.state)
@@ -138,7 +138,7 @@ class LangevinBlock(Block[State]):
         self._state = self._recorded(self.state, self.thermostat.temperature, steps)
 
     def _look(self, burn_in: Pace) -> None:
-        """Do what the burn-in asks for at this step. At its end masses grow for the last time."""
+        """Adapt as the burn-in requires at this step. At its end masses grow for the last time."""
         look = burn_in.look(self.step, self.position, self.kinetic_ratio, self._full_energy)
         for row in look.refused:
             self._put([row], position=burn_in.anchor[row : row + 1])
@@ -155,7 +155,7 @@ class LangevinBlock(Block[State]):
             self._end_burn_in(burn_in)
 
     def _end_burn_in(self, burn_in: Pace) -> None:
-        """From here on no mass changes; what the walkers found is kept."""
+        """End the adaptation of masses and keep what the walkers found."""
         self.burn_in, self._history = None, {}
         if burn_in.searches:
             self.found_rho = [search.rho for search in burn_in.searches]
@@ -177,7 +177,7 @@ class LangevinBlock(Block[State]):
         self._set_masses(rows, noise_variance, fresh, torch.ones_like(fresh, dtype=torch.bool))
 
     def _measure_excess(self, rows: list[int]) -> None:
-        """Learn how hot the noise makes its own directions, and tell the searches for rho what that allows."""
+        """Measure the excess temperature of the directions of strong noise, and limit the searches for rho by it."""
         for first in range(0, len(rows), TOGETHER):
             self._measure_excess_of(rows[first : first + TOGETHER])
 
@@ -197,7 +197,7 @@ class LangevinBlock(Block[State]):
     def share_masses(self, thermal_mass: np.ndarray) -> None:
         self.thermal_mass = self._tensor(thermal_mass)
         heavier = self._shared_masses() / self.mass
-        # what a walker found alone; now all share the steps of the shortest
+        # the value that a walker found alone; now all walkers take the shortest steps
         ratios = heavier.mean(1).tolist()
         self.found_rho = [rho / ratio for rho, ratio in zip(self.found_rho, ratios, strict=False)]
         mass, xi = self._shared_masses(), self.streams.normals("exchange", self.position, range(len(self.walkers)))
@@ -208,7 +208,7 @@ class LangevinBlock(Block[State]):
     def _move(self, temperature: Tensor) -> None:
         self.kernel.thermostat = replace(self.thermostat, temperature=temperature)
         self._state = self.kernel.with_noise(replace(self.state, mass=self._shared_masses()))
-        self._history = {}  # shares of the noise are the same but for the last bit, which a resumed run must have too
+        self._history = {}  # the fractions differ in the last bit only, and a resumed run must reproduce that bit
 
     def thermal_state(self) -> str:
         gradient = self.state.gradient
@@ -218,7 +218,7 @@ class LangevinBlock(Block[State]):
     def complaint(self) -> str:
         s = self.state
         if s.position.isnan().any() and self.norm2 is not None:
-            return "negative discriminant: the step left the sphere's reach"
+            return "negative discriminant: the step missed the sphere"
         for name in ("position", "gradient", "momentum", "noise_variance", "mass"):
             array = getattr(s, name)
             if array is not None and not array.isfinite().all():
@@ -226,7 +226,7 @@ class LangevinBlock(Block[State]):
         return "nothing: every array is finite"
 
     def finite(self) -> np.ndarray:
-        """A walker on trial counts as finite: its search for rho calls it back at the next look."""
+        """Which walkers are finite. A walker that its search for rho would return to the anchor counts as finite."""
         total = self.position.sum(1, dtype=torch.float64) + self.state.momentum.sum(1, dtype=torch.float64)
         on_trial = [self.burn_in is not None and self.burn_in.on_trial(row) for row in range(len(self.walkers))]
         return np.asarray(torch.isfinite(total).cpu().numpy()) | np.array(on_trial)
@@ -249,7 +249,7 @@ class LangevinBlock(Block[State]):
         }
 
     def _adaptation(self) -> dict[str, np.ndarray]:
-        """Where the adaptation stands: quantiles of s² per array and of rho over all, streak, next estimate."""
+        """State of the adaptation: quantiles of s² per array and of rho over all parameters, streak, next estimate."""
         searches = self.burn_in.searches if self.burn_in else []
         stages = np.array([search.stage for search in searches]) if searches else self.rho_stage
         return {
@@ -305,7 +305,7 @@ class LangevinBlock(Block[State]):
         self.schedule = Schedule(arrays["streak"].copy(), arrays["due"].copy())
 
     def _adapt(self, rows: list[int]) -> None:
-        """Estimate s² of the walkers `rows`; during the burn-in let masses follow."""
+        """Estimate s² of the walkers `rows`. During the burn-in, adapt their masses."""
         c = self.config
         noise_variance = self._estimate(self.position[rows], rows)
         same = agrees(noise_variance, self.state.noise_variance[rows], self.layout, c.threshold_adj)
@@ -325,7 +325,7 @@ class LangevinBlock(Block[State]):
         self._history = {}
 
     def _set_masses(self, rows: list[int], noise_variance: Tensor, mass: Tensor, redrawn: Tensor) -> None:
-        """Masses of the walkers `rows` after an estimate of s² (rows, P), with fresh momenta where `redrawn`."""
+        """Set masses of the walkers `rows` after an estimate of s² (rows, P). Draw fresh momenta where `redrawn`."""
         position, thermostat = self.position[rows], self.thermostat.rows(rows)
         fresh = self.kernel.draw_momentum(position, mass, self.streams.normals("reset", mass, rows), thermostat)
         momentum = torch.where(redrawn, fresh, self.state.momentum[rows])
@@ -339,7 +339,7 @@ class LangevinBlock(Block[State]):
         return torch.tensor(rows, device=self.start.device)
 
     def _put(self, rows: list[int], **arrays: Tensor) -> None:
-        """Replace rows of the state. A walker that is put elsewhere has no gradient to go on with."""
+        """Replace rows of the state. A walker that is moved loses the gradient that the next step would reuse."""
         changed: dict[str, Any] = {
             name: getattr(self.state, name).index_copy(0, self._index(rows), values) for name, values in arrays.items()
         }

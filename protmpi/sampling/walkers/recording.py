@@ -1,8 +1,8 @@
-"""Steps that are recorded once and then repeated: on a GPU as a CUDA graph, with its random numbers.
+"""Steps that are recorded once and then repeated, on a GPU as a CUDA graph with its random numbers.
 
-A step is some hundred kernels of microseconds each, and Python is slower than they are. A recording repeats the same
-kernels on the same memory, so that whatever changes from step to step lies on the device: state, temperatures, the
-mini-batches of the next STRETCH steps and where in them the step is. The numbers are those of the steps without it.
+A step is some hundred GPU kernels of microseconds each, and Python cannot launch them as fast. A recording repeats the
+same kernels on the same memory. So everything that changes from step to step is on the device: state, temperatures, the
+mini-batches of the next STRETCH steps and the index of the step. The results equal those of unrecorded steps.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from protmpi.sampling.kernels.pseudo_langevin import PseudoLangevin, State
 STRETCH = 256  # steps whose mini-batches are sent to the device together
 
 Recording = Callable[[], None]
-"""Repeats the work that it was made of."""
+"""Function that repeats the recorded work."""
 Record = Callable[[Callable[[], None], Sequence[torch.Generator]], Recording]
-"""Makes a recording of work that reads and writes tensors in place and draws from the generators; may carry it out."""
+"""Records work that reads and writes tensors in place and draws from the generators. It may execute the work."""
 
 
 def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) -> Recording:
@@ -31,7 +31,7 @@ def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        work()  # libraries and tables that are made at their first use must not be made while a graph is recorded
+        work()  # libraries and tables must be initialised before a graph is recorded
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
@@ -42,7 +42,7 @@ def cuda_graph(work: Callable[[], None], generators: Sequence[torch.Generator]) 
 
 
 class RecordedSteps:
-    """The steps of `kernel` for walkers like those of `state`, with mini-batches of `batch` samples.
+    """Recorded steps of `kernel` for walkers like those of `state`, with mini-batches of `batch` samples.
 
     `gradient` takes weights (W, P) and sample indices (W, B), both on the device; `indices` draws the mini-batches
     (n, W, B) of the next n gradients, on the host.
@@ -72,7 +72,7 @@ class RecordedSteps:
         self._recording = _undrawn(record, self._step, generators)
 
     def __call__(self, state: State, temperature: Tensor, steps: int) -> State:
-        """`state`, which has a gradient in the single scheme, after `steps` steps at `temperature` (W, 1)."""
+        """`state` after `steps` steps at `temperature` (W, 1). In the single scheme `state` must have a gradient."""
         for name, held in self._held.items():
             held.copy_(getattr(state, name))
         self._temperature.copy_(temperature)
@@ -96,9 +96,10 @@ class RecordedSteps:
 
 
 class RecordedTrajectories:
-    """Steps of trajectories of `kernel` for walkers like those of `state`, after each a refreshment that keeps `kept`.
+    """Recorded steps of trajectories of `kernel` for walkers like those of `state`, each followed by a refreshment.
 
-    The first step of a trajectory has fresh momenta: refreshing these leaves their law as it is.
+    The refreshment keeps the fraction `kept` of the momentum. It also acts on the fresh momenta of a new trajectory,
+    which preserves their law.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class RecordedTrajectories:
 
 
 def _undrawn(record: Record, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Recording:
-    """A recording of `work` for which nothing was drawn."""
+    """A recording of `work` that leaves the random streams as they were."""
     before = [generator.get_state() for generator in generators]
     recording = record(work, generators)
     for generator, kept in zip(generators, before, strict=True):

@@ -1,6 +1,6 @@
-"""When s² of a walker is estimated anew, for as long as it runs: the white noise follows s², so that the law holds.
+"""When s² of a walker is estimated again. Estimates continue for the whole run, because the white noise follows s².
 
-The interval is streak x min_adj_step, the streak counting how often in a row s² agreed with the estimate before.
+The interval is streak x min_adj_step. The streak counts how often in a row s² agreed with the previous estimate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from protmpi.sampling.sections import SamplerConfig
 
 @dataclass
 class Schedule:
-    """Per walker: how often in a row s² agreed, and the step of the next estimate. int64 arrays (W,)."""
+    """How often in a row s² agreed, and the step of the next estimate, for each walker: int64 arrays (W,)."""
 
     streak: np.ndarray
     due: np.ndarray
@@ -39,7 +39,7 @@ class Schedule:
 def agrees(new: Tensor, old: Tensor, layout: Layout, threshold: float) -> list[bool]:
     """Whether the mean s² of every array is within `threshold` of the last estimate, per walker.
 
-    Means, because the estimate of a single s_i² from 100 mini-batches has an error of 14 % of its own.
+    Means are compared because a single s_i² from 100 mini-batches has an error of 14 %.
     """
     ratios = torch.stack([new[:, e.slice].mean(1) / old[:, e.slice].mean(1) for e in layout.entries], dim=1)
     return ((ratios - 1.0).abs() <= threshold).all(1).tolist()

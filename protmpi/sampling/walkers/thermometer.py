@@ -1,4 +1,4 @@
-"""What pseudo-Langevin walkers show of their temperature and of the noise that drives them."""
+"""Observables of pseudo-Langevin walkers: their temperature and the noise that drives them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from protmpi.sampling.kernels.pseudo_langevin import State
 from protmpi.variables import Variable
 
 QUANTILES = (0.1, 0.5, 0.9)
-"""Of s² over each array of the network, and of rho over all parameters, in the history of the adaptation."""
+"""Quantiles of s² over each array and of rho over all parameters that the history of the adaptation records."""
 
 
 def variables(layout: Layout) -> list[Variable]:
-    """What a block of such walkers records beside its geometry."""
+    """The variables that a block of such walkers records beside its geometry."""
     arrays, of_arrays = (len(layout.entries),), "each array of `parameter_layout`"
     return [
         Variable("kinetic_ratio", "draw", "kinetic temperature over T, exact mean 1"),
@@ -26,12 +26,12 @@ def variables(layout: Layout) -> list[Variable]:
                  dims=("layer", "quantile"), shape=(*arrays, len(QUANTILES))),
         Variable("noise_share", "draw", f"quantiles {QUANTILES} over all parameters of the fraction of the noise",
                  role="way", dims=("quantile",), shape=(len(QUANTILES),)),
-        Variable("rho", "draw", "fraction of the thermal noise that masses are made for", role="way"),
+        Variable("rho", "draw", "fraction of the thermal noise that sets the masses", role="way"),
         Variable("collective_excess", "draw", "excess temperature, over T, where mini-batch noise is strongest",
                  role="way", shown=False),
-        Variable("rho_search", "draw", f"stage of the search for rho: -1 none, {dict(enumerate(STAGES))}",
+        Variable("rho_search", "draw", f"stage of the search for rho: -1 no search, {dict(enumerate(STAGES))}",
                  role="way", dtype="int32"),
-        Variable("streak", "draw", "how often in a row s² agreed with the estimate before", role="way", dtype="int64"),
+        Variable("streak", "draw", "how often in a row s² agreed with the last estimate", role="way", dtype="int64"),
         Variable("next_estimate", "draw", "step of the next estimate of s²", "steps", role="way", dtype="int64"),
     ]  # fmt: skip
 
@@ -46,7 +46,7 @@ def kinetic_ratio(state: State, temperature: Tensor, on_sphere: bool) -> np.ndar
 def kinetic_ratio_of_arrays(state: State, temperature: Tensor, on_sphere: bool, layout: Layout) -> np.ndarray:
     """The same for each array of the network, (W, arrays).
 
-    The constraint takes one degree of freedom from all arrays together, from each the fraction of w·w/M that it holds.
+    The constraint removes one degree of freedom from all arrays together. Each array loses its fraction of w·w/M.
     """
     w, energies = state.position.double(), _kinetic_energies(state)
     metric = w * w / state.mass if on_sphere else torch.zeros_like(w)
@@ -70,6 +70,6 @@ def noise(state: State, thermostat: Thermostat, layout: Layout) -> dict[str, np.
 
 
 def _quantiles(x: Tensor) -> Tensor:
-    """QUANTILES (W, 3) of the rows of x (W, n), float64; row by row, for torch takes 2^24 numbers at most."""
+    """QUANTILES (W, 3) of the rows of x (W, n), float64. Row by row, because torch accepts 2^24 numbers at most."""
     at = torch.tensor(QUANTILES, dtype=torch.float64, device=x.device)
     return torch.stack([row.double().quantile(at) for row in x])

@@ -1,4 +1,4 @@
-"""A block of walkers on full-batch trajectories: a step is a gradient, every `trajectory` of them a Metropolis test."""
+"""A block of walkers on full-batch trajectories of `sampler.trajectory` steps. A step is one gradient."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protmpi.sampling.walkers.recording import Record, RecordedTrajectories, cud
 from protmpi.variables import Variable
 
 JITTER = 0.2
-"""Each trajectory takes a time step of h (1 ± JITTER): a mode whose period were its fixed length would not move."""
+"""Each trajectory has a time step of h (1 ± JITTER). At a fixed length a mode of that period would not move."""
 
 
 class TrajectoryBlock(Block[State]):
@@ -38,16 +38,16 @@ class TrajectoryBlock(Block[State]):
             self.config.fixman,
         )  # fmt: skip
         self.counts = np.zeros((len(self.walkers), 4))
-        """Since the last draw: trajectories, and their sums of acceptance, exp(-ΔH/T) and reversibility."""
+        """Trajectories since the last draw, and their sums of acceptance, exp(-ΔH/T) and reversibility."""
         self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
         self._recorded: RecordedTrajectories | None = None
 
     @staticmethod
     def variables(layout: Layout) -> list[Variable]:
         return [
-            Variable("acceptance", "draw", "mean acceptance probability since the draw before", role="way"),
-            Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 where irreversible: its exact mean is "
-                     "that of reversible", role="way", shown=False),
+            Variable("acceptance", "draw", "mean acceptance probability since the previous draw", role="way"),
+            Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 if irreversible; its exact mean is "
+                     "the mean of reversible", role="way", shown=False),
             Variable("reversible", "draw", "fraction of trajectories since then that stayed on the sphere", role="way",
                      shown=False),
             Variable("time_step", "draw", "time step h of the trajectories", role="way"),
@@ -89,7 +89,7 @@ class TrajectoryBlock(Block[State]):
         return probability
 
     def _follow(self, state: State, h: Tensor) -> State:
-        """The steps of a trajectory, recorded once and repeated where that is worth it."""
+        """The steps of a trajectory, recorded once and repeated if that is faster."""
         c = self.config
         if self.record is not None:
             if self._recorded is None:
@@ -108,7 +108,7 @@ class TrajectoryBlock(Block[State]):
         return torch.tensor(drawn, dtype=torch.float64, device=self.start.device)
 
     def _tune(self, tuning: Tuning, probability: Tensor) -> None:
-        """Let the time step follow the acceptance, the temperature the annealing, and masses s² where that is due."""
+        """Adapt the time step to the acceptance, the temperature to the annealing and, when it is due, masses to s²."""
         tuning.follow(self.step, probability)
         temperature = tuning.temperature(self.step)
         if not torch.equal(temperature, self.temperature):
@@ -121,7 +121,7 @@ class TrajectoryBlock(Block[State]):
         self.time_step = tuning.time_step
 
     def _tuned_masses(self, tuning: Tuning, position: Tensor) -> Tensor:
-        """M (W, P) after one more estimate of s² at `position`, a short one, for they are averaged."""
+        """M (W, P) after one more estimate of s² at `position`. Estimates are short because they are averaged."""
         c = self.config
         fresh = c.batch * self._estimate(position, range(len(self.walkers)), c.min_extractions)
         return tuning.mass(self.step, fresh, self.layout) / self.temperature
@@ -140,7 +140,7 @@ class TrajectoryBlock(Block[State]):
         self._put(self.position, self._shared_masses())
 
     def _move(self, temperature: Tensor) -> None:
-        """M goes with 1/T and frequencies with sqrt(T): the time step keeps its acceptance."""
+        """Rescale masses with 1/T and time steps with the inverse frequencies, sqrt(T), to keep the acceptance."""
         self.time_step = self.time_step * (self.temperature / temperature).sqrt()
         self.kernel.temperature = temperature
         self._put(self.position, self._shared_masses())
