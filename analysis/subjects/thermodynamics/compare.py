@@ -107,5 +107,5 @@ def _verdict(differences: list[Difference]) -> str:
     if differ:
         return f"DIFFER: {', '.join(differ)}."
     if not told:
-        return "Nothing can be told: no number has an error in both runs."
+        return "No verdict: no number has an error in both runs."
     return f"No significant difference in {told} numbers."
