@@ -313,7 +313,7 @@ def config(
     from protmpi.keys import explain as rows
 
     if file is not None:
-        print(json.dumps(load(file, overrides).written(), indent=2))
+        print(json.dumps(load(file, overrides).written(), indent=2, ensure_ascii=False))
         return
     if not explain:
         raise ProtmpiError("config: give --explain, or a configuration file to check")

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -52,7 +52,7 @@ class Commands(typer.Typer):
         return with_paths
 
 
-def main(app: Commands, name: str, speaks: bool = True) -> None:
+def main(app: Commands, name: str, speaks: bool = True) -> NoReturn:
     """Run the program `name`. A mistake of the user is one line on stderr and status 2.
 
     `speaks`: this process may print it.
@@ -76,8 +76,7 @@ def main(app: Commands, name: str, speaks: bool = True) -> None:
         status, line = _of_click(error)
     if line and speaks:
         print(f"error: {line}", file=sys.stderr)
-    if status:
-        raise SystemExit(status)
+    raise SystemExit(status or 0)
 
 
 def _of_click(error: Any) -> tuple[int, str]:

@@ -202,7 +202,8 @@ class Config(Section):
     def physics(self) -> dict[str, Any]:
         """The keys that determine the draws: `section.key` -> value. Data and starts enter by hash, not by path."""
         sections = {"model": self.model, "sampler": self.sampler, "tempering": self.tempering, "run": self.run}
-        kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()}
+        kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()
+                if key in keys.belonging()}  # fmt: skip
         del kept["run.steps"], kept["run.max_lost"]
         kept["sampler.start"] = ["store" if start.endswith(".zarr") else start for start in self.sampler.start]
         if self.tempering.kind == "none":
@@ -223,10 +224,6 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
         raise ConfigError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
-    names = [override.partition("=")[0].strip() for override in overrides or []]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"--set {name}: is given twice")
     in_file = {name: set(keys) for name, keys in raw.items() if isinstance(keys, dict)}
     changed = {_apply(raw, override) for override in overrides or []}
     for name, _ in {change for change in changed if change[1] == "kind"}:

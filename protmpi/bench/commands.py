@@ -36,8 +36,8 @@ def bench(
 
     unknown = sorted(set(network or ()) - PUBLISHED_NETWORKS.keys())
     if unknown:
-        names = ", ".join(PUBLISHED_NETWORKS)
-        raise ConfigError(f"--network {unknown[0]}: no published network; choose one of {names}")
+        known = ", ".join(PUBLISHED_NETWORKS)
+        raise ConfigError(f"--network {unknown[0]}: no published network; choose one of {known}")
     with Progress("bench", speaks=launched_rank() == 0) as progress:
         from hpc.world import AbortOnException, connect
         from protmpi.bench import speed

@@ -150,11 +150,11 @@ class SamplerConfig(Section):
             raise ValueError(f'adapt_until: {self.adapt_until} is too short to find rho = "auto"; at least {shortest}')
         if self.rho_first and (self.rho == "auto" or self.full_batch):
             raise ValueError('rho_first: is for pseudo-Langevin with a rho set by hand; "auto" chooses its own')
-        if self.max_extractions < self.min_extractions:
+        if not self.full_batch and self.max_extractions < self.min_extractions:
             raise ValueError(
                 f"max_extractions: {self.max_extractions} is below min_extractions ({self.min_extractions})"
             )
-        if self.max_adj_step < self.min_adj_step:
+        if not self.full_batch and self.max_adj_step < self.min_adj_step:
             raise ValueError(f"max_adj_step: {self.max_adj_step} is below min_adj_step = {self.min_adj_step}")
         return self
 

@@ -37,7 +37,7 @@ PHASES: dict[str, tuple[str, ...]] = {
     "variance estimation": (f"sampler.min_extractions={ENDLESS}", f"sampler.max_extractions={ENDLESS}"),
     "burn-in": (*LONG, FIXED, f"sampler.adapt_until={ENDLESS}"),
     "sampling": (*LONG, FIXED, "sampler.adapt_until=1"),
-    "a trajectory": (*LONG, FIXED, "sampler.kind=trajectories", f"sampler.trajectory={ENDLESS}"),
+    "a trajectory": (*LONG[:3], FIXED, LONG[-1], "sampler.kind=trajectories", f"sampler.trajectory={ENDLESS}"),
     "evaluation": (*LONG, FIXED, "run.steps=1000", "run.record_every=1", "data.val=100000"),
 }
 

@@ -115,12 +115,6 @@ def test_what_no_machine_can_hold_is_said_before_the_start(
     assert not store.exists()
 
 
-def test_a_key_is_set_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = ["--set", "run.steps=2000", "--set", " run.steps =3000"]
-    assert run("protmpi", ["config", SMOKE, *changes], monkeypatch) == 2
-    assert capsys.readouterr().err == "error: --set run.steps: is given twice\n"
-
-
 def test_a_network_to_time_must_be_published(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import Command, digest, launch, mpirun_command
-from problems import KSPIN
+from problems import KSPIN, of_its_kind
 
 from protmpi.errors import ConfigError
 from protmpi.store.reader import Store
@@ -57,7 +57,7 @@ SIMULATED = ("--set", "tempering.kind=simulated", "--set", "tempering.walkers=4"
 
 def write(folder: Path, kind: str = "constrained") -> Path:
     path = folder / "tempering.toml"
-    path.write_text(CONFIG.format(folder=folder, kind=kind))
+    path.write_text(of_its_kind(CONFIG.format(folder=folder, kind=kind)))
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from commands import Command, digest
-from problems import KSPIN
+from problems import KSPIN, of_its_kind
 
 from protmpi import quarantine, tasks
 from protmpi.config import Config, load
@@ -55,7 +55,8 @@ device = "cpu"
 def write(folder: Path, kind: str = "unconstrained", rho: str = "1e-2", burn_in: int = 200, steps: int = 600) -> Path:
     path = folder / "kspin.toml"
     lamda = 0.0 if kind.startswith("constrained") else 1e-3
-    path.write_text(CONFIG.format(folder=folder, kind=kind, rho=rho, lamda=lamda, burn_in=burn_in, steps=steps))
+    text = CONFIG.format(folder=folder, kind=kind, rho=rho, lamda=lamda, burn_in=burn_in, steps=steps)
+    path.write_text(of_its_kind(text))
     return path
 
 
