@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from hpc.devices import Binding, Device, bind
+from hpc.room import folder_of, free_disk
 from hpc.stop import time_left
 from hpc.world import OneRank, World, connect, together
 from protmpi.errors import WorldError
@@ -188,7 +188,7 @@ def _clocks(world: World) -> Finding:
 
 def _file_system(world: World, store: Path) -> Finding:
     """Check the folder of the store: every rank must see a file that rank 0 renames and forces to the disk."""
-    folder = _existing(store)
+    folder = folder_of(store)
     token = world.allgather(uuid.uuid4().hex)[0]
     shown = folder / f".protmpi-doctor.{token}"
     began, failure = time.monotonic(), ""
@@ -239,13 +239,8 @@ def _sees(path: Path, token: str) -> bool:
         return False
 
 
-def _existing(store: Path) -> Path:
-    """The nearest existing folder above a store."""
-    return next(folder for folder in store.absolute().parents if folder.is_dir())
-
-
 def _room(world: World, store: Path) -> Finding:
-    free = world.allgather(shutil.disk_usage(_existing(store)).free)[0]
+    free = world.allgather(free_disk(store))[0]
     verdict: Verdict = WARN if free < ROOM else PASS
     return Finding("room", verdict, f"{free / 1e9:.3g} GB free" + (": a run may fill it" if verdict == WARN else ""))
 

@@ -19,9 +19,12 @@ def free_memory() -> float:
 
 def free_disk(path: Path) -> int:
     """Bytes that are free where `path` lies, or would be created."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return shutil.disk_usage(path).free
+    return shutil.disk_usage(folder_of(path)).free
+
+
+def folder_of(path: Path) -> Path:
+    """The nearest folder above `path` that exists."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
 
 
 def _of_machine() -> float:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 
 import typer
 
@@ -68,7 +68,7 @@ def main(app: Commands, name: str, speaks: bool = True) -> NoReturn:
             raise
         status, line = 2, f"this needs {module}, which is not installed: pip install 'protmpi[{EXTRAS[module]}]'"
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename:
+        if error.errno != errno.ENOSPC or not _is_full(sys.stdout):
             raise
         status, line = 1, f"standard output cannot be written: {error.strerror}"
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, which Python closes at its end, and with it what is left
@@ -77,6 +77,16 @@ def main(app: Commands, name: str, speaks: bool = True) -> NoReturn:
     if line and speaks:
         print(f"error: {line}", file=sys.stderr)
     raise SystemExit(status or 0)
+
+
+def _is_full(out: TextIO) -> bool:
+    """Whether a stream takes no more line: it, and not some file, has no space."""
+    try:
+        out.write("\n")
+        out.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _of_click(error: Any) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, Discriminator, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Tag, ValidationError, model_validator
 
 from protmpi.data.sections import FoldingConfig
 from protmpi.errors import ConfigError
@@ -28,7 +28,6 @@ from protmpi.sections import (
     RunConfig,
     Section,
     TrainConfig,
-    kinds_of,
 )
 
 
@@ -203,7 +202,7 @@ class Config(Section):
         """The keys that determine the draws: `section.key` -> value. Data and starts enter by hash, not by path."""
         sections = {"model": self.model, "sampler": self.sampler, "tempering": self.tempering, "run": self.run}
         kept = {f"{name}.{key}": value for name, keys in sections.items() for key, value in keys.identity().items()
-                if key in keys.belonging()}  # fmt: skip
+                if keys.has(key, getattr(keys, "kind", ""))}  # fmt: skip
         del kept["run.steps"], kept["run.max_lost"]
         kept["sampler.start"] = ["store" if start.endswith(".zarr") else start for start in self.sampler.start]
         if self.tempering.kind == "none":
@@ -227,9 +226,9 @@ def load(path: Path, overrides: list[str] | None = None) -> Config:
     in_file = {name: set(keys) for name, keys in raw.items() if isinstance(keys, dict)}
     changed = {_apply(raw, override) for override in overrides or []}
     for name, _ in {change for change in changed if change[1] == "kind"}:
-        fields, kind = classes_of(name)[0].model_fields, raw[name]["kind"]
-        for key in in_file.get(name, set()) & fields.keys():
-            if (name, key) not in changed and kind not in (kinds_of(fields[key]) or [kind]):
+        section, kind = classes_of(name)[0], raw[name]["kind"]
+        for key in in_file.get(name, set()) & section.model_fields.keys():
+            if (name, key) not in changed and not section.has(key, kind):
                 del raw[name][key]
     return parse(raw, str(path))
 
@@ -295,12 +294,12 @@ def _one_line(error: ValidationError) -> str:
     return f"{name}.{message}" if name and ":" in message.split(" ")[0] else f"{name}: {message}" if name else message
 
 
-def classes_of(name: str) -> list[type[BaseModel]]:
+def classes_of(name: str) -> list[type[Section]]:
     """The classes that a section may have: [data] has one for each task."""
     if name == "data":
         return [task.section for task in TASKS.values()]
     field = Config.model_fields.get(name)
-    return [typing.cast(type[BaseModel], field.annotation) if field else Config]
+    return [typing.cast(type[Section], field.annotation) if field else Config]
 
 
 def to_toml(config: dict[str, Any], head: str) -> str:

@@ -5,8 +5,7 @@ A class that needs torch is named by module and class. It is imported when it is
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from protmpi.data.sections import FoldingConfig, KSpinConfig, PointsConfig, StructuresConfig
 from protmpi.sections import Section
@@ -35,9 +34,3 @@ NETWORKS = {
     "pooling": "protmpi.models.pooling:Pooling",
 }
 """Networks that read tokens, with `from_config(config, length, vocabulary)`. Other tasks build their own network."""
-
-
-def named(place: str) -> Any:
-    """Import the object "module:name"."""
-    module, name = place.split(":")
-    return getattr(import_module(module), name)

@@ -48,7 +48,7 @@ class Section(BaseModel):
     @model_validator(mode="after")
     def _keys_are_of_the_kind(self, info: ValidationInfo) -> Self:
         """Refuse keys of other kinds, except in a configuration that a run wrote in full."""
-        foreign = sorted(self.model_fields_set - self.belonging().keys())
+        foreign = sorted(name for name in self.model_fields_set if not self.has(name, self._kind))
         if foreign and info.context != WRITTEN_IN_FULL:
             valid = ", ".join(sorted(self.belonging()))
             raise ValueError(f'{foreign[0]}: is not a key of kind = "{self._kind}", which has {valid}')
@@ -58,11 +58,14 @@ class Section(BaseModel):
     def _kind(self) -> str:
         return str(getattr(self, "kind", ""))
 
+    @classmethod
+    def has(cls, name: str, kind: str) -> bool:
+        """Whether a section of this kind has the key `name`."""
+        return kind in (kinds_of(cls.model_fields[name]) or [kind])
+
     def belonging(self) -> dict[str, Any]:
         """The keys of this kind and their values, in the form of JSON."""
-        resolved, kind = self.model_dump(mode="json"), self._kind
-        fields = type(self).model_fields.items()
-        return {name: resolved[name] for name, field in fields if kind in (kinds_of(field) or [kind])}
+        return {name: value for name, value in self.model_dump(mode="json").items() if self.has(name, self._kind)}
 
     def identity(self) -> dict[str, Any]:
         """Every key and its value, in the form of JSON. A file that was made from the section stores them."""

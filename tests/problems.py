@@ -7,7 +7,6 @@ from typing import Any
 
 from protmpi.config import to_toml
 from protmpi.sampling.sections import SamplerConfig
-from protmpi.sections import kinds_of
 
 KSPIN = """
 [data]
@@ -73,13 +72,15 @@ coordinates = {coordinates}
 
 def sampler(**keys: Any) -> SamplerConfig:
     """The sampler of some keys, those of other kinds than its own left out."""
-    kind, fields = keys.get("kind", "auto"), SamplerConfig.model_fields
-    return SamplerConfig(**{name: value for name, value in keys.items() if kind in (kinds_of(fields[name]) or [kind])})
+    return SamplerConfig(**_own(keys))
 
 
 def of_its_kind(text: str) -> str:
     """A configuration without the keys of [sampler] that its kind does not have: one text for all kinds."""
     raw = tomllib.loads(text)
-    kind, fields = raw["sampler"]["kind"], SamplerConfig.model_fields
-    own = {name: v for name, v in raw["sampler"].items() if kind in (kinds_of(fields[name]) or [kind])}
-    return to_toml({**raw, "sampler": own}, "a test")
+    return to_toml({**raw, "sampler": _own(raw["sampler"])}, "a test")
+
+
+def _own(keys: dict[str, Any]) -> dict[str, Any]:
+    kind = keys.get("kind", "auto")
+    return {name: value for name, value in keys.items() if SamplerConfig.has(name, kind)}

@@ -48,7 +48,7 @@ SAMPLING = ("streams", "kernels", "walkers", "temperature", "sampling")
 
 # From the ground up: a room uses rooms that stand above it in this table.
 HOUSE = {
-    "ground": Room(("protmpi", "protmpi.errors", "protmpi.paths", "protmpi.variables")),
+    "ground": Room(("protmpi", "protmpi.errors", "protmpi.paths", "protmpi.importing", "protmpi.variables")),
     "files": Room(("protmpi.hdf5",), ("ground",)),
     "command lines": Room(("protmpi.commands",), ("ground",)),
     # the machine, and no science

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from protmpi.errors import ConfigError
-from protmpi.kinds import NETWORKS, named
+from protmpi.importing import named
+from protmpi.kinds import NETWORKS
 from protmpi.models.layout import Layout
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ sections     [sampler] and [tempering] of a configuration
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from protmpi.importing import named
 from protmpi.sampling.kinds import SAMPLERS
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def variables(config: SamplerConfig, layout: Layout, unit: str) -> list[Variable
     """The variables that walkers of `config.kind` record. `unit` is the unit of the energy."""
     from protmpi.sampling.walkers import block
 
-    own: list[Variable] = _block(config).variables(layout)
+    own: list[Variable] = named(SAMPLERS[config.kind].block).variables(layout)
     return [*block.cost(config, unit), *own, *block.geometry(config)]
 
 
@@ -52,11 +52,6 @@ def build(
 
     `anneal`: temperatures that each walker passes first (trajectories only).
     """
-    made: Block[Any] = _block(config)(walkers, start, temperatures, energy, config, seed, anneal)
+    block = named(SAMPLERS[config.kind].block)
+    made: Block[Any] = block(walkers, start, temperatures, energy, config, seed, anneal)
     return made
-
-
-def _block(config: SamplerConfig) -> Any:
-    """The class of the walkers."""
-    module, name = SAMPLERS[config.kind].block.split(":")
-    return getattr(import_module(module), name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from protmpi.config import Config
-from protmpi.kinds import TASKS, named
+from protmpi.importing import named
+from protmpi.kinds import TASKS
 from protmpi.models.layout import Layout
 from protmpi.variables import Constant, Variable
 

@@ -61,9 +61,9 @@ class Pace:
         if self.searches and (last or step % self.searches[0].tick == 0):
             ratios, before = kinetic(), [search.rho for search in self.searches]
             refused = self._tell(step, ratios, energy)
-            if last:
-                self._freeze()
             for search in self.searches:
+                if last:
+                    search.freeze()
                 search.limit()
             self._move_anchors(step, position, refused)
             changed = [row for row, s in enumerate(self.searches) if row in refused or s.rho != before[row]]
@@ -80,10 +80,6 @@ class Pace:
             if search.tell(step, float(kinetic[row]), found):
                 refused.append(row)
         return refused
-
-    def _freeze(self) -> None:
-        for search in self.searches:
-            search.freeze()
 
     def _move_anchors(self, step: int, position: Tensor, refused: list[int]) -> None:
         """Set the anchors of windows that begin at these weights. A refused window begins at its old anchor again."""
