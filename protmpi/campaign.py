@@ -51,9 +51,8 @@ class Member:
 
     def write(self, folder: Path) -> None:
         """The full configuration. It gives the same run even if the file it came from changes."""
-        sections = self.config.written().items()
-        resolved = {name: {k: v for k, v in keys.items() if v is not None} for name, keys in sections}
-        (folder / f"{self.name}.toml").write_text(to_toml(resolved, f"{self.file} as it was launched"), "utf-8")
+        text = to_toml(self.config.written(), f"{self.file} as it was launched")
+        (folder / f"{self.name}.toml").write_text(text, "utf-8")
 
 
 def members(files: list[Path], sweeps: list[str], overrides: list[str]) -> list[Member]:

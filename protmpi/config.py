@@ -303,8 +303,9 @@ def classes_of(name: str) -> list[type[Section]]:
 
 
 def to_toml(config: dict[str, Any], head: str) -> str:
-    """Write sections of plain values as TOML. JSON has the same form of strings, numbers, lists, true and false."""
+    """Write sections of plain values as TOML, which has no null. JSON has the same form of all other values."""
     lines = [f"# {head}"]
     for name, section in config.items():
-        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
+        given = {key: value for key, value in section.items() if value is not None}
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in given.items())]
     return "\n".join(lines) + "\n"

@@ -122,8 +122,7 @@ def test_which_reference_fell_short() -> None:
 def test_training_and_run_say_so_in_one_line(
     short: configuration.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    resolved = short.model_dump(mode="json", exclude_none=True)
-    (tmp_path / "c.toml").write_text(configuration.to_toml(resolved, "short"))
+    (tmp_path / "c.toml").write_text(configuration.to_toml(short.written(), "short"))
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["protmpi", *arguments, str(tmp_path / "c.toml")])
