@@ -17,9 +17,10 @@ def free_memory() -> float:
     return min(_of_machine(), _of_group())
 
 
-def free_disk(path: Path) -> int:
-    """Bytes that are free where `path` lies, or would be created."""
-    return shutil.disk_usage(folder_of(path)).free
+def free_disk(path: Path) -> float:
+    """Bytes that are free where `path` lies, or would be created. Infinity where the file system has no size (/proc)."""
+    usage = shutil.disk_usage(folder_of(path))
+    return usage.free if usage.total else float("inf")
 
 
 def folder_of(path: Path) -> Path:

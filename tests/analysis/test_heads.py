@@ -110,6 +110,6 @@ def test_proteins_that_teach_nothing_are_refused() -> None:
     short = random_protein(20, 1, 20)  # has no pair of |i-j| >= 24
     bare = replace(PROTEINS[0], contacts=np.zeros((60, 60), dtype=bool))
     for protein in (short, bare):
-        with pytest.raises(DataError, match="heads cannot be told apart"):
+        with pytest.raises(DataError, match="heads cannot be ranked by them"):
             choose_heads(PlantedHeads([protein], HEADS, GOOD), [protein])
     assert list(CRITERIA) == ["P@L", "|i-j| >= 6", "|i-j| >= 24"]

@@ -36,5 +36,10 @@ def test_a_system_that_says_nothing_has_no_limit(tmp_path: Path, monkeypatch: py
     assert room.free_memory() == float("inf")
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no file system without a size")
+def test_a_file_system_without_a_size_sets_no_limit() -> None:
+    assert room.free_disk(Path("/proc/s.zarr")) == float("inf")
+
+
 def test_free_disk_of_what_is_not_there_yet(tmp_path: Path) -> None:
     assert room.free_disk(tmp_path / "a" / "b.zarr") == pytest.approx(room.free_disk(tmp_path), rel=0.01)

@@ -24,9 +24,8 @@ start = "random"
 temperatures = [1e-2]
 walkers_per_temperature = 8
 lamda = 2e-2
-trajectory = 10
-rho = 2e-3
 batch = 16
+{own}
 adapt_until = 600
 [run]
 steps = 10000
@@ -38,12 +37,14 @@ device = "cpu"
 )
 
 
-@pytest.mark.parametrize(("kind", "between"), [("trajectories", 40), ("unconstrained", 200)])
-def test_weights_are_at_temperature(tmp_path: Path, kind: str, between: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "own", "between"), [("trajectories", "trajectory = 10", 40), ("unconstrained", "rho = 2e-3", 200)]
+)
+def test_weights_are_at_temperature(tmp_path: Path, kind: str, own: str, between: int) -> None:
     """For all parameters and for both large matrices; a temperature off by two fifths would be seen, as U without
     its regulariser is."""
     path = tmp_path / "kspin.toml"
-    path.write_text(CONFIG.format(kind=kind))
+    path.write_text(CONFIG.format(kind=kind, own=own))
     config = load(path)
     task = tasks.build(config)
     ensemble = Ensemble(Plan.of(config, task, 8), range(1), "cpu")
