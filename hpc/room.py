@@ -18,7 +18,7 @@ def free_memory() -> float:
 
 
 def free_disk(path: Path) -> float:
-    """Bytes that are free where `path` lies, or would be created. Infinity where the file system has no size (/proc)."""
+    """Bytes that are free where `path` lies, or would be created. Infinity where a file system has no size (/proc)."""
     usage = shutil.disk_usage(folder_of(path))
     return usage.free if usage.total else float("inf")
 

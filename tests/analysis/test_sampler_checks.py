@@ -18,18 +18,24 @@ WALKERS, DRAWS, EACH = 2, 400, 3
 """Walkers at each temperature, draws, trajectories between two draws."""
 
 
-def trajectories(rng: np.random.Generator, bias: float = 0.0) -> dict[str, np.ndarray]:
+VARIANCES = (0.3, 0.6, 0.9)
+
+
+def trajectories(
+    rng: np.random.Generator, bias: float = 0.0, variances: tuple[float, ...] = VARIANCES, limit: float = 3.0
+) -> dict[str, np.ndarray]:
     """What draws record of trajectories whose ΔH/T is N(v/2 + bias, v), v another at each temperature; bias 0 is exact.
 
-    One in fifty cannot be reversed.
+    One in two hundred cannot be reversed. Those of |ΔH/T| < `limit` enter the mean of exp(-ΔH/T).
     """
-    variance = np.array([0.3, 0.6, 0.9])[:, None, None]
+    variance = np.array(variances)[:, None, None]
     shape = (WALKERS, TEMPERATURES.size, DRAWS, EACH)
     error = 0.5 * variance + bias + np.sqrt(variance) * rng.standard_normal(shape)
     reversible = (rng.random(shape) > 0.005).astype(float)
-    factor = np.exp(-error) * reversible
+    factor, window = np.exp(-error) * reversible, (np.abs(error) < limit) * reversible
     return {
-        "boltzmann_factor": factor.mean(-1),
+        "boltzmann_factor": (factor * window).mean(-1),
+        "boltzmann_window": window.mean(-1),
         "acceptance": np.minimum(factor, 1.0).mean(-1),
         "reversible": reversible.mean(-1),
     }
@@ -65,6 +71,14 @@ def test_energies_that_do_not_belong_to_the_forces_fail(tmp_path: Path, bias: fl
     found = checked(tmp_path, {}, bias)["<exp(-ΔH/T)>"]
     assert verdicts(found) == ["fail"] * 3
     np.testing.assert_allclose([check.value for check in found], np.exp(-bias), atol=0.12)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(3.0, "pass"), (np.inf, "weak")])
+def test_steep_trajectories_do_not_count_as_a_wrong_law(tmp_path: Path, limit: float, verdict: str) -> None:
+    """ΔH/T has variance 6, as after a burn-in that ended too early. Half of the unlimited mean is of ΔH/T < -3, which
+    seven trajectories in a thousand have."""
+    rows = trajectories(np.random.default_rng(8), 0.0, (6.0,) * 3, limit)
+    assert verdicts(checked(tmp_path, rows)["<exp(-ΔH/T)>"]) == [verdict] * 3
 
 
 def test_rejected_trajectories_do_not_count_as_a_wrong_law(tmp_path: Path) -> None:

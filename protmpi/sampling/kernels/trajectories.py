@@ -111,7 +111,7 @@ class Trajectories:
         return probability * state.reversible
 
     def boltzmann_factor(self, state: State) -> Tensor:
-        """exp(-ΔH/T) (W, 1), float64. Its mean over trajectories is 1 at any time step."""
+        """exp(-ΔH/T) (W, 1), float64. Its mean is 1 at any time step, also over those of |ΔH| < c."""
         return (-state.error / self.temperature.double()).exp()
 
     def _half_kick(self, state: State, h: Tensor) -> State:

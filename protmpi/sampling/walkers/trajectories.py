@@ -20,6 +20,9 @@ from protmpi.variables import Variable
 
 JITTER = 0.2
 """Each trajectory has a time step of h (1 ± JITTER). At a fixed length a mode of that period would not move."""
+WINDOW = 3.0
+"""Trajectories of |ΔH/T| below this enter <exp(-ΔH/T)>. The mean over all of them rests on rare ones of ΔH << 0."""
+MEANS = ("acceptance", "boltzmann_factor", "boltzmann_window", "reversible")
 
 
 class TrajectoryBlock(Block[State]):
@@ -37,8 +40,8 @@ class TrajectoryBlock(Block[State]):
             lambda w: full_gradient(self.energy, self.regulariser, w), self.streams.step_normals, self.norm2,
             self.config.fixman,
         )  # fmt: skip
-        self.counts = np.zeros((len(self.walkers), 4))
-        """Trajectories since the last draw, and their sums of acceptance, exp(-ΔH/T) and reversibility."""
+        self.counts = np.zeros((len(self.walkers), 1 + len(MEANS)))
+        """Trajectories since the last draw, and their sums of the quantities in `MEANS`."""
         self.record: Record | None = cuda_graph if self.start.is_cuda and self.energy.on_device else None
         self._recorded: RecordedTrajectories | None = None
 
@@ -46,8 +49,10 @@ class TrajectoryBlock(Block[State]):
     def variables(layout: Layout) -> list[Variable]:
         return [
             Variable("acceptance", "draw", "mean acceptance probability since the previous draw", role="way"),
-            Variable("boltzmann_factor", "draw", "mean exp(-ΔH/T) since then, 0 if irreversible; its exact mean is "
-                     "the mean of reversible", role="way", shown=False),
+            Variable("boltzmann_factor", "draw", f"mean exp(-ΔH/T) since then, 0 if irreversible or |ΔH/T| > "
+                     f"{WINDOW:g}; its exact mean is that of boltzmann_window", role="way", shown=False),
+            Variable("boltzmann_window", "draw", "fraction of trajectories since then that are reversible with "
+                     f"|ΔH/T| < {WINDOW:g}", role="way", shown=False),
             Variable("reversible", "draw", "fraction of trajectories since then that stayed on the sphere", role="way",
                      shown=False),
             Variable("time_step", "draw", "time step h of the trajectories", role="way"),
@@ -83,8 +88,9 @@ class TrajectoryBlock(Block[State]):
         probability = self.kernel.acceptance(after)
         self._state = after.where(self._uniforms() < probability, before)
         arrived = after.reversible & after.error.isfinite()
-        factor = self.kernel.boltzmann_factor(after).where(arrived, 0.0)
-        columns = (torch.ones_like(probability), probability, factor, arrived)
+        window = arrived & (after.error.abs() < WINDOW * self.temperature)
+        factor = self.kernel.boltzmann_factor(after).where(window, 0.0)
+        columns = (torch.ones_like(probability), probability, factor, window, arrived)
         self.counts += torch.cat([column.double() for column in columns], 1).cpu().numpy()
         return probability
 
@@ -159,8 +165,7 @@ class TrajectoryBlock(Block[State]):
         """Geometry, the time step, and means over the trajectories since the last draw, (W,) float64 each."""
         count, *sums = self.counts.T
         self.counts = np.zeros_like(self.counts)
-        means = zip(("acceptance", "boltzmann_factor", "reversible"), sums, strict=True)
-        found = {name: values / np.maximum(count, 1.0) for name, values in means}
+        found = {name: values / np.maximum(count, 1.0) for name, values in zip(MEANS, sums, strict=True)}
         return {**super().observables(), **found, "time_step": numbers(self.time_step.double())}
 
     def checkpoint(self) -> dict[str, np.ndarray]:
