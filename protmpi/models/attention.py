@@ -54,17 +54,14 @@ def attend_embedded(
     (W, R, d) and the pullback.
     """
     e, vocabulary, length = p["E"], p["E"].shape[1], tokens.shape[2]
-    hot = one_hot(tokens.flatten(1), vocabulary, e.dtype).unflatten(1, tokens.shape[1:])
     attended = rows.owners(tokens)
 
     def collect(by_site: Tensor) -> Tensor:
         """Sums (W, R, V) of (W, R, L) over attended sites with equal tokens."""
-        by_token = by_site.new_empty(*by_site.shape[:2], vocabulary)
-        for part, hots, out in zip(
-            rows.by_sequence(by_site), rows.sequences(hot), rows.by_sequence(by_token), strict=True
-        ):
-            torch.bmm(part, hots, out=out)
-        return by_token
+        if by_site.is_cuda:  # scatter_add_ adds in random order on a GPU
+            (each,), (hot,) = rows.by_sequence(by_site), rows.sequences(one_hot(tokens, vocabulary, e.dtype))
+            return torch.bmm(each, hot).view(*by_site.shape[:2], vocabulary)
+        return by_site.new_zeros(*by_site.shape[:2], vocabulary).scatter_add_(2, attended, by_site)
 
     def spread(by_token: Tensor) -> Tensor:
         """Values (W, R, L) of (W, R, V) at the token of each attended site."""

@@ -16,7 +16,7 @@ class Rows:
     """
 
     groups: tuple[tuple[int, int], ...]
-    """(number of sequences, rows of each sequence) of every group, in order. Several groups need W = 1."""
+    """(number of sequences, rows of each sequence) of every group, in order. Views of several groups need W = 1."""
 
     sites: Tensor
     """(W, R) site of each row."""
@@ -46,17 +46,6 @@ class Rows:
             return [x.flatten(0, 1)]
         return list(x[0].split([count for count, _ in self.groups]))
 
-    def add_per_sequence(self, rows: Tensor, each: Tensor) -> Tensor:
-        """Add each (W, B, k) to all rows (W, R, k) of its sequence, in place."""
-        for part, one in zip(self.by_sequence(rows), self.sequences(each.unsqueeze(2)), strict=True):
-            part.add_(one)
-        return rows
-
-    def sum_per_sequence(self, rows: Tensor) -> Tensor:
-        """Sums (W, B, k) over the rows (W, R, k) of each sequence."""
-        sums = torch.cat([part.sum(1) for part in self.by_sequence(rows)])
-        return sums.view(rows.shape[0], -1, rows.shape[2])
-
 
 @dataclass(frozen=True)
 class ChosenRows(Rows):
@@ -77,6 +66,14 @@ class ChosenRows(Rows):
     def owners(self, x: Tensor) -> Tensor:
         """(W, R, k) of x (W, B, k): for each row the values of its sequence."""
         return x.flatten(0, 1).index_select(0, self.owner).view(*self.sites.shape, -1)
+
+    def sum_per_sequence(self, rows: Tensor, sequences: int) -> Tensor:
+        """Sums (W, B, k) over the rows (W, R, k) of each sequence, B = `sequences`."""
+        if rows.is_cuda:  # index_add_ adds in random order on a GPU
+            (each,) = self.by_sequence(rows)
+            return each.sum(1).view(len(rows), sequences, -1)
+        sums = rows.new_zeros(len(rows) * sequences, rows.shape[2])
+        return sums.index_add_(0, self.owner, rows.flatten(0, 1)).view(len(rows), sequences, -1)
 
     def _index(self) -> Tensor:
         """Index of each row in (W B L, d)."""

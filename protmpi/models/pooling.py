@@ -76,7 +76,7 @@ class Pooling:
         # W1 [x, g] = W1x x + W1g g, and g is the same in all rows of a sequence
         u, to_mean = affine(mean, p, "W1g", "b1")
         z, to_rows = linear(at_rows, p, "W1x")
-        z, to_z = relu(rows.add_per_sequence(z, u))
+        z, to_z = relu(z.add_(rows.owners(u)))
         f, to_hidden = affine(z + rows.at_sites(self._hidden_positions.like(z)), p, "W2", "b2")
         f, to_f = relu(f)
         f, to_forward = dropout(f, drop)
@@ -89,7 +89,7 @@ class Pooling:
             g = self._split(gradient)
             d_second = to_second_sum(to_head(d_logits, g), g)
             dz = to_z(to_hidden(to_f(to_forward(d_second)), g))
-            d_mean = to_mean(rows.sum_per_sequence(dz), g)
+            d_mean = to_mean(rows.sum_per_sequence(dz, sequences), g)
             d_rows = to_rows(dz, g).add_(to_skip(d_second, g))
             dx = (share.mT * d_mean.unsqueeze(2)).flatten(1, 2)
             to_embedding(to_dropped(to_sum(rows.add_to(dx, d_rows), g)), g)

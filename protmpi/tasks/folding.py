@@ -165,9 +165,7 @@ class Folding(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(
-        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
-    ) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         batches = self._everything("train", len(w)) if indices is None else self._batches("train", indices)
         for batch in batches:
@@ -200,13 +198,18 @@ class Folding(Grouped):
         """All sequences of a split, in batches that suit the device. They are the same in every pass."""
         if (split, walkers) not in self._whole:
             indices = np.tile(np.arange(len(self.sets[split])), (walkers, 1))
-            several = self.device.type == "cpu" and walkers > 1
-            found = self.sets[split].batches(indices, *([-(-indices.shape[1] // QUARTERS)] * 2)) if several else None
-            self._whole[split, walkers] = list(found or self._batches(split, indices))
+            on_cpu = self.device.type == "cpu"
+            if on_cpu and self.network.blocks < 2:  # nothing is multiplied sequence by sequence: rows need no padding
+                found = self.sets[split].batches(indices, self._at_a_time(walkers, self.network.width), group=1)
+            elif on_cpu and walkers > 1:
+                found = self.sets[split].batches(indices, *([-(-indices.shape[1] // QUARTERS)] * 2))
+            else:
+                found = self._batches(split, indices)
+            self._whole[split, walkers] = list(found)
         return self._whole[split, walkers]
 
-    def _numbers(self) -> int:
-        return self.train_size * self.network.width
+    def _numbers(self, split: str) -> int:
+        return len(self.sets[split]) * self.network.width
 
     def _batches(self, split: str, indices: np.ndarray | Tensor) -> Iterator[Batch]:
         """The sequences `indices` (W, B), in batches that suit the device."""

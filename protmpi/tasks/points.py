@@ -92,9 +92,7 @@ class Points(Grouped):
     def initial(self, random: np.random.Generator) -> np.ndarray:
         return self.network.initial(random)
 
-    def _gradient(
-        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
-    ) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         energies, gradients = [], []
         chosen = self._everything("train", w) if indices is None else torch.as_tensor(indices, device=self.device)
         for batch in self._batches("train", chosen):
@@ -121,8 +119,8 @@ class Points(Grouped):
             sums[1] += difference.square_().sum((1, 2, 3), dtype=torch.float64)
         return sums
 
-    def _numbers(self) -> int:
-        return self.train_size * self.width
+    def _numbers(self, split: str) -> int:
+        return len(self.sets[split]) * self.width
 
     def _everything(self, split: str, w: Tensor) -> Tensor:
         """Indices (W, N) of all structures of a split."""

@@ -48,12 +48,10 @@ class Splits(ABC):
 
 class Grouped(Splits):
     """A task whose walkers go through the network in groups. On a GPU all walkers form one group. On a CPU they go one
-    by one, or as many together as the caches hold for the full gradient of a small training set."""
+    by one, or as many together as the caches hold through the whole of a small split."""
 
     @abstractmethod
-    def _gradient(
-        self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None
-    ) -> tuple[Tensor, Tensor]:
+    def _gradient(self, w: Tensor, indices: np.ndarray | Tensor | None, drop: Dropout | None) -> tuple[Tensor, Tensor]:
         """Energies (W,), float64, and gradients (W, P) of one group."""
 
     @abstractmethod
@@ -67,7 +65,7 @@ class Grouped(Splits):
         """Energies (W,), float64, and gradients (W, P) on the training samples `indices` (W, B), on all if None."""
         parts = [
             self._gradient(w[some], None if indices is None else indices[some], drop)
-            for some in self._together(w, indices is None)
+            for some in self._together(w, "train" if indices is None else "")
         ]
         energies, gradients = zip(*parts, strict=True)
         return torch.cat(energies), torch.cat(gradients)
@@ -75,13 +73,13 @@ class Grouped(Splits):
     @torch.no_grad()
     def _sums_of_all(self, w: Tensor, split: str) -> np.ndarray:
         """`_sums` of all walkers, (2, W)."""
-        return torch.cat([self._sums(w[some], split) for some in self._together(w)], dim=1).cpu().numpy()
+        return torch.cat([self._sums(w[some], split) for some in self._together(w, split)], dim=1).cpu().numpy()
 
     @abstractmethod
-    def _numbers(self) -> int:
-        """Numbers in the widest array of a pass through the whole training set, for one walker."""
+    def _numbers(self, split: str) -> int:
+        """Numbers in the widest array of a pass through a whole split, for one walker."""
 
-    def _together(self, w: Tensor, whole: bool = False) -> list[slice]:
-        """The groups of w (W, P); `whole`: for a gradient of all training samples."""
-        size = len(w) if w.is_cuda else max(1, CACHE // self._numbers()) if whole else 1
+    def _together(self, w: Tensor, whole: str = "") -> list[slice]:
+        """The groups of w (W, P); `whole`: the split that they pass through as a whole."""
+        size = len(w) if w.is_cuda else max(1, CACHE // self._numbers(whole)) if whole else 1
         return [slice(start, start + size) for start in range(0, len(w), size)]

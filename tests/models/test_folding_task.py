@@ -92,7 +92,7 @@ def test_a_walker_that_is_not_finite_touches_no_other(
     network: Network, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if together:
-        monkeypatch.setattr(Folding, "_together", lambda self, w, whole=False: [slice(0, len(w))])
+        monkeypatch.setattr(Folding, "_together", lambda self, w, whole="": [slice(0, len(w))])
         monkeypatch.setattr(Folding, "_batches", lambda self, split, indices: self.sets[split].batches(indices, 64, 64))
     task, w = reference.task_and_weights(network)
     energies, gradients = task.gradient(w, INDICES)

@@ -11,6 +11,7 @@ from torch import Tensor
 from protmpi.models import Network, attention, layers, transformer
 from protmpi.models.pooling import Pooling
 from protmpi.models.transformer import Transformer
+from protmpi.tasks import splits
 from protmpi.tasks.folding import Folding
 
 L, V = reference.LENGTH, reference.VOCABULARY
@@ -33,15 +34,17 @@ def arrangement(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "as on a CPU":
         return
     size = 64 if request.param == "as on a GPU" else 4
-    monkeypatch.setattr(Folding, "_together", lambda self, w, whole=False: [slice(0, len(w))])
+    monkeypatch.setattr(Folding, "_together", lambda self, w, whole="": [slice(0, len(w))])
     monkeypatch.setattr(Folding, "_batches", lambda self, split, indices: self.sets[split].batches(indices, size, size))
 
 
-def disagreement(network: Network, dtype: torch.dtype = torch.float64) -> tuple[float, float]:
-    """Largest difference of the energies, and relative distance of the gradients, to the reference."""
+def disagreement(network: Network, dtype: torch.dtype = torch.float64, whole: bool = False) -> tuple[float, float]:
+    """Largest difference of the energies, and relative distance of the gradients, to the reference. `whole`: of the
+    whole training set, for which a CPU has its own arrangement."""
     task, w = reference.task_and_weights(network, dtype=dtype)
-    energies, gradients = task.gradient(w, INDICES)
-    expected_energies, expected = reference.gradient(network, w, INDICES)
+    chosen = np.tile(np.arange(task.train_size), (3, 1)) if whole else INDICES
+    energies, gradients = task.gradient(w, None if whole else INDICES)
+    expected_energies, expected = reference.gradient(network, w, chosen)
     assert energies.shape == (3,)
     assert gradients.shape == w.shape
     distance = (gradients - expected).norm(dim=1) / expected.norm(dim=1)
@@ -52,6 +55,16 @@ def disagreement(network: Network, dtype: torch.dtype = torch.float64) -> tuple[
 @pytest.mark.usefixtures("arrangement")
 def test_gradient_of_masked_sites_equals_reference_of_all_sites(network: Network) -> None:
     energy, gradient = disagreement(network)
+    assert energy < 1e-12
+    assert gradient < 1e-10
+
+
+@each_network
+@pytest.mark.parametrize("cache", [800_000, 2_000, 1])
+def test_gradient_of_the_whole_training_set(network: Network, cache: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All walkers together, in a few passes, and one sequence at a time. Sequences have unequal numbers of masks."""
+    monkeypatch.setattr(splits, "CACHE", cache)
+    energy, gradient = disagreement(network, whole=True)
     assert energy < 1e-12
     assert gradient < 1e-10
 

@@ -63,7 +63,7 @@ def disagreement(task: Points, w: Tensor) -> tuple[float, float]:
 @pytest.fixture(params=["as on a CPU", "as on a GPU", "in small parts"])
 def arrangement(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "as on a GPU":
-        monkeypatch.setattr(Points, "_together", lambda self, w, whole=False: [slice(0, len(w))])
+        monkeypatch.setattr(Points, "_together", lambda self, w, whole="": [slice(0, len(w))])
     if request.param == "in small parts":
         monkeypatch.setattr(splits, "CACHE", 500)
 
