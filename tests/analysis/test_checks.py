@@ -13,6 +13,7 @@ from test_thermodynamics import MODES, planted_capacity
 
 from analysis.statistics.chains import MINIMUM_DRAWS
 from analysis.statistics.significance import SIGNIFICANT
+from analysis.subjects.checks.check import Check
 
 
 def test_a_healthy_run_passes_everything(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_fluctuations_that_do_not_fit_the_slope(tmp_path: Path) -> None:
         rows["energy"] = mean + factor * (rows["energy"] - mean)
         found = checked(tmp_path / f"{factor:.1f}", rows)
         assert {check.name for check in failed(found)} == {"heat capacity"}
-        assert len(failed(found)) == SLOTS - 1
+        assert failed(found) == of_kind(found, "heat capacity")
         for check in failed(found):
             assert check.expected == pytest.approx(MODES / 2, rel=0.1)
             assert check.value == pytest.approx(factor**2 * MODES / 2, rel=0.3)
@@ -168,3 +169,43 @@ def test_lost_walkers(tmp_path: Path) -> None:
     assert {check.verdict for check in of_kind(found, "difference of starts") if check.temperature == LADDER[0]} == {
         "pass"
     }
+
+
+# Heat capacities of a narrow ladder
+
+
+NARROW = np.geomspace(1e-4, 1.4e-4, SLOTS)
+
+
+def narrow(path: Path, factor: float = 1.0, moving: float = 0.0) -> list[Check]:
+    """Heat capacities of a healthy run whose U at one neighbour differs by little. `factor` scales its fluctuations,
+    `moving` lets U at the third temperature drift."""
+    rng = np.random.default_rng(71)
+    noise = ar1(0.5, (2, SLOTS, 1_500), rng)
+    energy = 1.3 + NARROW[:, None] * MODES / 2 + factor * NARROW[:, None] * np.sqrt(MODES / 2) * noise
+    energy[:, 2] += moving * np.linspace(0.0, 1.0, 1_500) * energy[:, 2].std()
+    return of_kind(checked(path, {"energy": energy}, NARROW), "heat capacity")
+
+
+def test_intervals_grow_until_a_deviation_would_show(tmp_path: Path) -> None:
+    found = narrow(tmp_path)
+    assert 1 <= len(found) < SLOTS - 1
+    assert {check.verdict for check in found} == {"pass"}
+    assert found[0].temperature == NARROW[0]
+    ends = [check.detail.removeprefix("to ") for check in found]
+    assert [float(end) for end in ends] == pytest.approx([*(c.temperature for c in found[1:]), NARROW[-1]], rel=0.01)
+    for check in found:
+        assert check.expected == pytest.approx(MODES / 2, rel=0.3)
+
+
+def test_in_grown_intervals_wrong_fluctuations_fail(tmp_path: Path) -> None:
+    for factor in (np.sqrt(0.4), np.sqrt(2.5)):
+        found = narrow(tmp_path / f"{factor:.1f}", factor)
+        assert {check.verdict for check in found} == {"fail"}
+
+
+def test_no_interval_extends_over_a_temperature_out_of_equilibrium(tmp_path: Path) -> None:
+    found = narrow(tmp_path, moving=6.0)
+    touching = [check for check in found if NARROW[1] <= check.temperature <= NARROW[2]]
+    assert [check.temperature for check in touching] == NARROW[1:3].tolist()
+    assert "pass" not in {check.verdict for check in touching}

@@ -10,7 +10,7 @@ from synthetic import ar1, write_store
 from test_thermodynamics import harmonic
 
 from analysis import open_run, thermodynamics
-from analysis.subjects.checks.check import Check
+from analysis.subjects.checks.check import Check, severity
 from analysis.subjects.checks.checks import checks
 
 TEMPERATURES = np.array([1e-4, 2e-4, 3e-4])
@@ -97,3 +97,13 @@ def test_the_walker_that_hardly_moves_is_the_one_that_counts(tmp_path: Path) -> 
     found = checked(tmp_path, {"acceptance": accepted + 0.01 * ar1(0.1, accepted.shape, np.random.default_rng(7))})
     assert verdicts(found["acceptance, worst walker"]) == ["fail", "pass", "weak"]
     assert "5 % of its trajectories" in found["acceptance, worst walker"][0].advice
+    assert max(found["acceptance, worst walker"], key=severity).temperature == TEMPERATURES[0]
+
+
+def test_of_passed_temperatures_the_lowest_acceptance_is_the_worst(tmp_path: Path) -> None:
+    accepted = np.full((WALKERS, TEMPERATURES.size, DRAWS), 0.7)
+    accepted[:, 0], accepted[1, 1] = 0.9, 0.5
+    rng = np.random.default_rng(9)
+    found = checked(tmp_path, {"acceptance": accepted + 0.01 * ar1(0.1, accepted.shape, rng)})
+    worst = max(found["acceptance, worst walker"], key=severity)
+    assert (worst.verdict, worst.temperature) == ("pass", TEMPERATURES[1])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Verdict = Literal["pass", "weak", "fail"]
 VERDICTS: tuple[Verdict, ...] = ("pass", "weak", "fail")
 SAMPLES = "effective samples of U"
+ACCEPTANCE = "acceptance, worst walker"
+REVERSIBLE = "reversible trajectories"
 TOO_FEW = "too few effective samples for a deviation to show"
 
 
@@ -39,7 +41,8 @@ class Check(NamedTuple):
 
 def severity(check: Check) -> tuple[int, float]:
     """Sort key, larger is worse: the verdict, then |z|, then the missing amount."""
-    missing = check.expected - check.value if check.name == SAMPLES else check.value - check.expected
+    excess = check.value - check.expected
+    missing = -excess if check.name in (SAMPLES, ACCEPTANCE, REVERSIBLE) else excess
     size = abs(check.z) if math.isfinite(check.z) else missing
     return VERDICTS.index(check.verdict), math.inf if math.isnan(size) else size
 

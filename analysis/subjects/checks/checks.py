@@ -19,8 +19,9 @@ import numpy as np
 from analysis.show.cells import exponent_form
 from analysis.statistics.chains import FEW_SAMPLES
 from analysis.statistics.equilibrium import R_HAT_GOOD, stands_still
-from analysis.statistics.significance import Mean, combined, drift, normal_deviate, z_of_halves
+from analysis.statistics.significance import Mean, drift, normal_deviate, z_of_halves
 from analysis.subjects.checks.check import SAMPLES, Check, Verdict, advice_for, in_equilibrium, severity, verdict_of
+from analysis.subjects.checks.heat_capacity import heat_capacity
 from analysis.subjects.checks.sampler_checks import (
     acceptance,
     boltzmann_factor,
@@ -29,15 +30,12 @@ from analysis.subjects.checks.sampler_checks import (
     layer_temperature,
     reversibility,
 )
-from analysis.subjects.thermodynamics.measure import mean_at
 
 if TYPE_CHECKING:
     import xarray
 
     from analysis.reading.run import Run
 
-MOST = 0.5
-"""A heat capacity passes if a deviation of this fraction would be significant."""
 R_HAT_BAD = 1.05
 """Split R-hat above which chains are certainly not converged."""
 def checks(run: Run, data: xarray.Dataset) -> list[Check]:
@@ -71,49 +69,6 @@ def _as_sound(check: Check, reason: str) -> Check:
     if check.verdict == "pass":
         check = check._replace(verdict="weak", advice=f"not in equilibrium: {reason}")
     return check._replace(sem=np.nan)
-
-
-def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """C = var(U)/T² against d<U>/dT (k_B), over each interval between neighbours among three or more temperatures.
-
-    A slope AT a temperature uses two intervals, is one-sided at the ends of the ladder, and has a discretisation error
-    of unknown size. Over ONE interval h = T' - T the law is exact as an integral, U(T') - U(T) = ∫ C dT. Only its right
-    side is approximated, by the trapezoid h (C + C')/2. So the value is (C + C')/2 from var(U)/T², and the expected
-    value is (U(T') - U(T))/h. The error has three parts. The first are the errors of both energies and both variances
-    (the error of a variance scales with it; if the value is too small, that of the expected one is used). The second is
-    the error of the trapezoid, h² C''/12 with C'' the larger second difference at the inner ends of the interval. The
-    third is the change of the trapezoid if C were linear in ln T. Peaks of C narrower than the ladder are not seen.
-    """
-    known = np.flatnonzero(np.isfinite(data["heat_capacity"].values[:, 0]))
-    if known.size < 3:
-        return
-    temperature, rows = run.temperature[known], run.by_temperature("energy")
-    capacity, energy = (
-        np.array([mean_at(run, name, rows, slot) for slot in known.tolist()]) for name in ("heat_capacity", "energy")
-    )
-    steps = np.diff(temperature)
-    sound = np.where(np.isfinite(capacity[:, 1]), capacity[:, 0], np.nan)  # the curvature of C needs equilibrium
-    bends = 2.0 * np.abs(np.diff(np.diff(sound) / steps)) / (steps[1:] + steps[:-1])
-    for k, step in enumerate(steps):
-        ends = slice(k, k + 2)
-        slope = float(np.diff(energy[ends, 0])[0] / step)
-        ratio = temperature[k + 1] / temperature[k]
-        logarithmic = np.diff(capacity[ends, 0])[0] * (ratio / (ratio - 1.0) - 1.0 / np.log(ratio) - 0.5)
-        curvature = np.fmax.reduce(bends[max(0, k - 1) : k + 1]) * step**2 / 12.0
-        value = float(capacity[ends, 0].mean())
-        grown = max(1.0, slope / value) if value else 1.0
-        sems = np.concatenate([grown * capacity[ends, 1] / 2.0, energy[ends, 1] / step, [curvature, logarithmic]])
-        samples = np.concatenate([capacity[ends, 2], energy[ends, 2], [np.inf, np.inf]])
-        mean = Mean(value, *combined(sems, samples))
-        z, upper = mean.z(slope), exponent_form(temperature[k + 1])
-        verdict = verdict_of(z, mean.resolution() <= MOST * abs(slope))
-        much = "little (stuck, or too short)" if value < slope else "much (not in equilibrium)"
-        advice = advice_for(
-            verdict,
-            f"var(U)/T² is {value / slope:.2g} d<U>/dT from T = {exponent_form(temperature[k])} to {upper}: "
-            f"U fluctuates too {much}, or the ladder is too coarse",
-        )
-        yield Check("heat capacity", float(temperature[k]), f"to {upper}", value, slope, mean.sem, z, verdict, advice)
 
 
 def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:

@@ -10,7 +10,16 @@ import numpy as np
 
 from analysis.show.cells import exponent_form
 from analysis.statistics.significance import Mean
-from analysis.subjects.checks.check import Check, Verdict, advice_for, in_equilibrium, severity, verdict_of
+from analysis.subjects.checks.check import (
+    ACCEPTANCE,
+    REVERSIBLE,
+    Check,
+    Verdict,
+    advice_for,
+    in_equilibrium,
+    severity,
+    verdict_of,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -28,7 +37,7 @@ FACTOR_SEEN = 0.3
 """Deviation of <exp(-ΔH/T)> that must be significant. ΔH wrong by 0.3 T changes it by as much."""
 ACCEPTANCE_GOOD, ACCEPTANCE_BAD = 0.4, 0.1
 """Acceptances at which a walker moves nearly as fast as possible, and at which it hardly moves."""
-REVERSIBLE = 0.99
+REVERSIBLE_GOOD = 0.99
 
 
 def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -143,7 +152,7 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         verdict: Verdict = "pass" if worst >= ACCEPTANCE_GOOD else "weak" if worst >= ACCEPTANCE_BAD else "fail"
         where = f"a walker at T = {exponent_form(temperature)}"
         advice = f"{where} accepts {100 * worst:.0f} % of its trajectories: take a longer sampler.adapt_until"
-        yield Check("acceptance, worst walker", temperature, "", worst, wanted, np.nan, np.nan, verdict,
+        yield Check(ACCEPTANCE, temperature, "", worst, wanted, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip
 
 
@@ -153,9 +162,9 @@ def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     if "reversible" not in run.observables:
         return
     for temperature, reversible in in_equilibrium(run, data, "reversible"):
-        share = float(np.nanmean(reversible))
-        verdict: Verdict = "pass" if share >= REVERSIBLE else "weak"
-        lost = f"{100 * (1 - share):.1f} % of the trajectories miss the sphere"
+        fraction = float(np.nanmean(reversible))
+        verdict: Verdict = "pass" if fraction >= REVERSIBLE_GOOD else "weak"
+        lost = f"{100 * (1 - fraction):.1f} % of the trajectories miss the sphere"
         advice = f"{lost}: take a longer sampler.adapt_until"
-        yield Check("reversible trajectories", temperature, "", share, 1.0, np.nan, np.nan, verdict,
+        yield Check(REVERSIBLE, temperature, "", fraction, 1.0, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip
