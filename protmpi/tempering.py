@@ -2,10 +2,11 @@
 
 Source: docs/method/tempering.md sections 1 to 5.
 
-After the burn-in of the kernel (`sampler.adapt_until`) a sweep follows each draw, or every few draws. A sweep gathers
-energies only. Every rank computes the same moves from them (`sampling.temperature`), and the ranks compare a digest of
-the outcome. Before the first sweep all walkers adopt one M T: for each parameter the largest that any walker found. The
-momenta N(0, M T) then have the same law at every temperature, and a move changes only T and M.
+After the burn-in of the kernel (`sampler.adapt_until`) a sweep follows each draw, or every few draws. Trajectories
+begin at half of their burn-in, because their time step is tuned with the common masses. A sweep gathers energies only.
+Every rank computes the same moves from them (`sampling.temperature`), and the ranks compare a digest of the outcome.
+Before the first sweep all walkers adopt one M T: for each parameter the largest that any walker found. The momenta
+N(0, M T) then have the same law at every temperature, and a move changes only T and M.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Tempering:
     """The moves of all walkers of a run in temperature."""
 
     def __init__(self, plan: Plan) -> None:
-        self.config, self._begin = plan.config.tempering, plan.config.sampler.adapt_until
+        self.config, sampler = plan.config.tempering, plan.config.sampler
+        self._begin = sampler.adapt_until // 2 if sampler.full_batch else sampler.adapt_until
         temperatures = np.asarray(plan.config.sampler.temperatures, dtype=np.float64)
         slot, seed = np.array([plan.config.slot_of(walker) for walker in range(plan.walkers)]), plan.config.run.seed
         self.walk: Walk = (

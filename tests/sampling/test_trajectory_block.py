@@ -171,6 +171,48 @@ def test_where_the_energy_is_no_number_a_trajectory_has_not_arrived() -> None:
     assert (np.abs(counted) > 8 * error).any()
 
 
+def shared_and_moved(tune: bool) -> TrajectoryBlock:
+    """Walkers that get common masses at half of a burn-in of 4 000 steps, and other temperatures soon after. Without
+    `tune` the burn-in ends there."""
+    found = explored(2_000, adapt_until=4_000)
+    found.share_masses(30.0 * np.asarray((found.mass * found.temperature).amax(0)))
+    if not tune:
+        found.burn_in = None
+    found.explore(40)
+    found.move(TEMPERATURES[[1, 2, 0]])
+    found.explore(2_000)
+    return found
+
+
+def test_time_steps_are_tuned_with_the_common_masses() -> None:
+    """Masses that are 30 times too heavy need a longer time step."""
+    accepted = []
+    for tune in (True, False):
+        found = shared_and_moved(tune)
+        assert found.burn_in is None
+        assert found.thermal_mass is not None
+        assert torch.equal(found.mass, found.thermal_mass / found.temperature)
+        assert found.temperature.flatten().tolist() == pytest.approx(TEMPERATURES[[1, 2, 0]].tolist())
+        found.counts[:] = 0
+        found.explore(200 * TRAJECTORY)
+        accepted.append(found.observables()["acceptance"])
+    tuned, untuned = accepted
+    assert (np.abs(tuned - 0.7) < 0.12).all()
+    assert (untuned > 0.9).all()
+
+
+def test_tuning_with_common_masses_goes_on_after_a_checkpoint() -> None:
+    whole = explored(2_000, adapt_until=4_000)
+    whole.share_masses(np.asarray((whole.mass * whole.temperature).amax(0)))
+    whole.move(TEMPERATURES[[1, 2, 0]])
+    whole.explore(400)
+    kept, again = whole.checkpoint(), block(adapt_until=4_000)
+    again.restore(whole.step, kept, TEMPERATURES[[1, 2, 0]])
+    whole.explore(400)
+    again.explore(400)
+    assert_same(again, whole)
+
+
 def test_a_swap_of_temperatures_takes_masses_and_time_step_along() -> None:
     found = explored(160)
     found.share_masses(np.asarray((found.mass * found.temperature).amax(0)))

@@ -114,15 +114,18 @@ class TrajectoryBlock(Block[State]):
         return torch.tensor(drawn, dtype=torch.float64, device=self.start.device)
 
     def _tune(self, tuning: Tuning, probability: Tensor) -> None:
-        """Adapt the time step to the acceptance, the temperature to the annealing and, when it is due, masses to s²."""
+        """Adapt the time step to the acceptance, the temperature to the annealing and, when it is due, masses to s².
+
+        Walkers that have common masses keep them, and their temperature is that of their slot.
+        """
         tuning.follow(self.step, probability)
         temperature = tuning.temperature(self.step)
-        if not torch.equal(temperature, self.temperature):
+        if self.thermal_mass is None and not torch.equal(temperature, self.temperature):
             ratio = self.temperature / temperature
             tuning.scale(ratio)
             self.kernel.temperature = temperature
             self._put(self.position, self.mass * ratio)
-        if tuning.wants_variance(self.step):
+        if self.thermal_mass is None and tuning.wants_variance(self.step):
             self._put(self.position, self._tuned_masses(tuning, self.position))
         self.time_step = tuning.time_step
 
@@ -147,7 +150,10 @@ class TrajectoryBlock(Block[State]):
 
     def _move(self, temperature: Tensor) -> None:
         """Rescale masses with 1/T and time steps with the inverse frequencies, sqrt(T), to keep the acceptance."""
-        self.time_step = self.time_step * (self.temperature / temperature).sqrt()
+        ratio = self.temperature / temperature
+        self.time_step = self.time_step * ratio.sqrt()
+        if self.burn_in:
+            self.burn_in.scale(ratio)
         self.kernel.temperature = temperature
         self._put(self.position, self._shared_masses())
 
@@ -187,7 +193,8 @@ class TrajectoryBlock(Block[State]):
     def restore(self, step: int, arrays: dict[str, np.ndarray], temperatures: np.ndarray) -> None:
         self.step = step
         self._end_burn_in(step)
-        self.kernel.temperature = self.burn_in.temperature(step) if self.burn_in else self._column(temperatures)
+        annealing = None if arrays["shared"].all() else self.burn_in
+        self.kernel.temperature = annealing.temperature(step) if annealing else self._column(temperatures)
         self.kernel.mass = self._restored_masses(arrays)
         self.time_step = self._tensor(arrays["time_step"])
         if self.burn_in:
