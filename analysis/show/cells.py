@@ -62,6 +62,15 @@ def number_or_dash(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "-"
 
 
+def percent(fraction: float) -> str:
+    """Rounded up to one digit, two above 10 %: a bound that is not exceeded."""
+    if not math.isfinite(fraction):
+        return "-"
+    size = 100.0 * abs(fraction)
+    unit = 1.0 if size > 10.0 or not size else 10.0 ** math.floor(math.log10(size))
+    return f"{math.ceil(size / unit - 1e-9) * unit:.3g} %"
+
+
 def with_errors(values: np.ndarray) -> list[str]:
     means, errors = zip(*(rounded(mean, sem) for mean, sem in values), strict=True)
     signs = [" ± " if error else "   " for error in errors]

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.statistics.chains import FEW_SAMPLES, r_hat
-from analysis.statistics.significance import DIFFERENT, Mean, drift, mean_of, z_of_halves
+from analysis.statistics.significance import DIFFERENT, Halves, Mean, drift, mean_of
 
 NO_DRAWS = "no draws"
 STILL = "a walker stands still"
@@ -86,7 +86,7 @@ def _disagree(series: Sequence[np.ndarray]) -> bool:
         return True
     shortest = min(one.size for one in series)
     mixed = r_hat(np.array([one[:shortest] for one in series])) < R_HAT_GOOD
-    return not mixed and z_of_halves(series) > DIFFERENT
+    return not mixed and Halves.of(series).z > DIFFERENT
 
 
 def _any_different(differences: Sequence[Mean]) -> bool:

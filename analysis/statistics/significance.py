@@ -20,6 +20,9 @@ from analysis.statistics.chains import MINIMUM_DRAWS, SAMPLES_PER_FREEDOM, effec
 SIGNIFICANT = 4.0
 """|z| that healthy runs do not reach: a chance of 6e-5 for one number, of 0.3 % for a report with 50 of them."""
 
+ALARM = 0.05
+"""Chance that any of some healthy numbers is significant."""
+
 DIFFERENT = 3.0
 """|z| above which two parts of a series count as different. It is less than `SIGNIFICANT`, because a false alarm only
 costs an error bar, but a miss shows a wrong error bar."""
@@ -62,10 +65,28 @@ class Mean(NamedTuple):
         chance = 2.0 * float(stats.t.sf(ratio, self.samples / SAMPLES_PER_FREEDOM))
         return math.copysign(normal_deviate(chance, tries), deviation)
 
-    def resolution(self, tries: int = 1) -> float:
-        """The smallest deviation that is significant."""
-        chance = -special.expm1(special.log1p(-2.0 * stats.norm.sf(SIGNIFICANT)) / tries)
-        return float(self.sem * stats.t.isf(chance / 2.0, self.samples / SAMPLES_PER_FREEDOM))
+    def within(self) -> float:
+        """The margin about 0 that holds the true value, by two one-sided tests at `ALARM` (Schuirmann 1987)."""
+        return abs(self.value) + float(self.sem * stats.t.isf(ALARM, self.samples / SAMPLES_PER_FREEDOM))
+
+    def resolution(self, chance: float, tries: int = 1) -> float:
+        """The smallest deviation that is significant at a two-sided chance, as the most extreme of `tries`."""
+        of_each = -special.expm1(special.log1p(-chance) / tries)
+        return float(self.sem * stats.t.isf(of_each / 2.0, self.samples / SAMPLES_PER_FREEDOM))
+
+
+def significant(chances: Sequence[float]) -> list[bool]:
+    """Which of some two-sided probabilities are too small, all of them healthy with a chance of at least 1 - `ALARM`.
+
+    They are compared in their order (Holm, Scand. J. Stat. 6 (1979) 65). NaN is unknown.
+    """
+    known = [index for index, chance in enumerate(chances) if math.isfinite(chance)]
+    found = [False] * len(chances)
+    for rank, index in enumerate(sorted(known, key=lambda i: chances[i])):
+        if chances[index] > ALARM / (len(known) - rank):
+            break
+        found[index] = True
+    return found
 
 
 def normal_deviate(chance: float, tries: int = 1) -> float:
@@ -85,22 +106,42 @@ def combined(sems: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt(total)), float(equivalent)
 
 
-def z_of_halves(series: Sequence[np.ndarray]) -> float:
-    """|z| of the scatter between the means of the halves of all series (draw,) of any length, in units of their errors.
+class Halves(NamedTuple):
+    """Scatter between the means of the halves of some series (draw,) of any length.
 
     F test with the effective samples within the halves, which are assumed to have one variance and one autocorrelation
     time. NaN if no half has `MINIMUM_DRAWS`; shorter halves are left out.
     """
-    halves = [half for one in series for half in (one[: one.size // 2], one[one.size - one.size // 2 :])]
-    halves = [half for half in halves if half.size >= MINIMUM_DRAWS]
-    if len(halves) < 2:
-        return np.nan
-    sizes = np.array([half.size for half in halves])
-    samples = sum(effective_samples(half[np.newaxis]) for half in halves)
-    variance = np.average([half.var(ddof=1) for half in halves], weights=sizes) * sizes.sum() / samples
-    with np.errstate(divide="ignore", invalid="ignore"):  # all series are constant, with different values
-        scatter = np.var([half.mean() for half in halves], ddof=1) / (variance * np.mean(1.0 / sizes))
-    return normal_deviate(float(stats.f.sf(scatter, len(halves) - 1, samples / SAMPLES_PER_FREEDOM)))
+
+    spread: float
+    """Standard deviation between the means."""
+    error: float
+    """The one that is expected from the draws within the halves."""
+    freedom: tuple[float, float]
+
+    @classmethod
+    def of(cls, series: Sequence[np.ndarray]) -> Halves:
+        halves = [half for one in series for half in (one[: one.size // 2], one[one.size - one.size // 2 :])]
+        halves = [half for half in halves if half.size >= MINIMUM_DRAWS]
+        if len(halves) < 2:
+            return cls(np.nan, np.nan, (np.nan, np.nan))
+        sizes = np.array([half.size for half in halves])
+        samples = sum(effective_samples(half[np.newaxis]) for half in halves)
+        variance = np.average([half.var(ddof=1) for half in halves], weights=sizes) * sizes.sum() / samples
+        spread = np.std([half.mean() for half in halves], ddof=1)
+        freedom = (len(halves) - 1.0, samples / SAMPLES_PER_FREEDOM)
+        return cls(float(spread), float(np.sqrt(variance * np.mean(1.0 / sizes))), freedom)
+
+    @property
+    def z(self) -> float:
+        """|z| of the scatter."""
+        with np.errstate(divide="ignore", invalid="ignore"):  # all series are constant, with different values
+            ratio = np.float64(self.spread) ** 2 / np.float64(self.error) ** 2
+        return normal_deviate(float(stats.f.sf(ratio, *self.freedom)))
+
+    def resolution(self, chance: float) -> float:
+        """The smallest spread that is significant at a two-sided chance of its z."""
+        return self.error * math.sqrt(stats.f.isf(chance, *self.freedom))
 
 
 def mean_of(means: Sequence[Mean]) -> Mean:

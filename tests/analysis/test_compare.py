@@ -46,6 +46,19 @@ def test_a_run_of_another_law_differs_where_it_does(tmp_path: Path, change: dict
     assert {t for t, _ in differ} == {TEMPERATURES[1]}
 
 
+def test_the_margin_of_equality_holds_the_true_difference(tmp_path: Path) -> None:
+    """U is shifted by 1 %, 0.3 of its standard deviation: the margin is above it in 95 of 100 pairs."""
+    found = []
+    for seed in range(20):
+        pair = (law(tmp_path / f"{seed}{name}.zarr", 2 * seed + 100 + bool(shift), shift, draws=200)
+                for name, shift in (("a", 0.0), ("b", 0.3)))  # fmt: skip
+        found += [d for d in compare(*map(open_run, pair)) if d.name == "energy" and d.temperature == TEMPERATURES[1]]
+    margins = np.array([d.within for d in found if d.verdict != "weak"])
+    assert len(margins) > 15
+    assert np.mean(margins > 0.01) > 0.8
+    assert np.median(margins) < 0.025
+
+
 def test_few_draws_are_weak_not_equal(tmp_path: Path) -> None:
     found = compare(*(open_run(law(tmp_path / f"{seed}.zarr", seed, draws=19)) for seed in (35, 36)))
     assert {d.verdict for d in found} == {"weak"}
@@ -56,7 +69,9 @@ def test_compare_in_the_program(
 ) -> None:
     a, b, c = law(tmp_path / "a.zarr", 37), law(tmp_path / "b.zarr", 38), law(tmp_path / "c.zarr", 39, shift=2.0)
     assert run_program(monkeypatch, "compare", a, b, "--strict") == 0
-    assert "No significant difference in 12 numbers" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "No significant difference in 12 numbers. Equal, at every temperature, within: energy " in printed
+    assert printed.count("equal within") == 12
     assert run_program(monkeypatch, "compare", a, c) == 0
     assert run_program(monkeypatch, "compare", a, c, "--strict") == 1
     assert "DIFFER: energy at T = 2e-4" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from synthetic import ar1
 
-from analysis.statistics.significance import SAMPLES_PER_FREEDOM, SIGNIFICANT, Mean, combined, drift, normal_deviate
+from analysis.statistics.significance import SAMPLES_PER_FREEDOM, Halves, Mean, combined, drift, normal_deviate
 
 
 def test_z_is_the_normal_deviate_of_students_t() -> None:
@@ -34,7 +34,17 @@ def test_z_of_the_worst_of_many_is_corrected() -> None:
 @pytest.mark.parametrize("tries", [1, 30])
 def test_resolution_is_where_z_becomes_significant(tries: int) -> None:
     mean = Mean(1.0, 0.02, 60.0)
-    assert mean.z(1.0 - mean.resolution(tries), tries) == pytest.approx(SIGNIFICANT)
+    chance = 2.0 * stats.norm.sf(3.4)
+    assert mean.z(1.0 - mean.resolution(chance, tries), tries) == pytest.approx(3.4)
+
+
+def test_halves_are_significant_where_their_resolution_says() -> None:
+    rng = np.random.default_rng(70)
+    halves = Halves.of([rng.standard_normal(120), rng.standard_normal(80) + 0.2])
+    assert halves.freedom[0] == 3
+    chance = 2.0 * stats.norm.sf(2.5)
+    wider = halves._replace(spread=halves.resolution(chance))
+    assert wider.z == pytest.approx(2.5, abs=1e-6)
 
 
 def test_errors_combine_as_welch_has_it() -> None:

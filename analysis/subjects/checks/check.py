@@ -1,14 +1,19 @@
-"""A self-check: a number of a run, its expected value, and the verdict."""
+"""A self-check: a number of a run, its expected value, and the verdict.
+
+All checks of a run are judged together, over kinds and temperatures (`analysis.statistics.significance.significant`). A
+check passes only if the deviation that matters would have been significant among all of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from scipy import stats
 
-from analysis.statistics.significance import SIGNIFICANT
+from analysis.statistics.significance import ALARM, significant
 
 if TYPE_CHECKING:
     import xarray
@@ -35,8 +40,48 @@ class Check(NamedTuple):
     sem: float
     """Standard error of value - expected."""
     z: float
+    sees: float
+    """Smallest deviation that would have been significant, as a fraction of the expected value (of U for a difference
+    of two U)."""
     verdict: Verdict
     advice: str
+
+
+class Question(NamedTuple):
+    """A number whose deviation has an error, before the verdict."""
+
+    name: str
+    temperature: float
+    detail: str
+    value: float
+    expected: float
+    sem: float
+    z: float
+    sees: Callable[[float], float]
+    """Smallest deviation that is significant at a two-sided chance, NaN if unknown."""
+    matters: float
+    """Smallest deviation that matters, in the unit of the value."""
+    whole: float
+    """What 100 % of a deviation is."""
+    remedy: str
+    harmful: bool = True
+    """Whether this deviation would do harm if it is real."""
+
+
+def judged(found: Sequence[Question | Check]) -> list[Check]:
+    """The verdicts, in the same order."""
+    asked = [one for one in found if isinstance(one, Question)]
+    fails = significant([2.0 * float(stats.norm.sf(abs(one.z))) for one in asked])
+    numbers = max(1, sum(math.isfinite(one.z) for one in asked))
+    verdicts = iter([_verdict(*pair, ALARM / numbers) for pair in zip(asked, fails, strict=True)])
+    return [next(verdicts) if isinstance(one, Question) else one for one in found]
+
+
+def _verdict(asked: Question, deviates: bool, chance: float) -> Check:
+    sees = asked.sees(chance)
+    verdict: Verdict = "fail" if deviates and asked.harmful else "pass" if sees <= asked.matters else "weak"
+    seen = sees / asked.whole if asked.whole else math.nan
+    return Check(*asked[:7], seen, verdict, {"pass": "", "weak": TOO_FEW, "fail": asked.remedy}[verdict])
 
 
 def severity(check: Check) -> tuple[int, float]:
@@ -45,15 +90,6 @@ def severity(check: Check) -> tuple[int, float]:
     missing = -excess if check.name in (SAMPLES, ACCEPTANCE, REVERSIBLE) else excess
     size = abs(check.z) if math.isfinite(check.z) else missing
     return VERDICTS.index(check.verdict), math.inf if math.isnan(size) else size
-
-
-def verdict_of(z: float, shows: bool, harmful: bool = True) -> Verdict:
-    """`shows`: a relevant deviation would have been significant. `harmful`: this deviation is above its tolerance."""
-    return "fail" if abs(z) > SIGNIFICANT and harmful else "pass" if shows else "weak"
-
-
-def advice_for(verdict: Verdict, remedy: str, weak: str = TOO_FEW) -> str:
-    return {"pass": "", "weak": weak, "fail": remedy}[verdict]
 
 
 def in_equilibrium(run: Run, data: xarray.Dataset, name: str) -> Iterator[tuple[float, np.ndarray]]:

@@ -1,8 +1,8 @@
 """Self-checks: numbers of a run whose correct value is known, each with its error, a z-score and a verdict.
 
-    pass   no deviation, and a relevant one would have been significant
-    weak   no significant deviation, but too few effective samples to see one
-    fail   |z| > 4, and in addition kinetic temperatures more than 1 % off, R-hat above 1.05
+    pass   no deviation, and one that matters would have been significant
+    weak   no significant deviation, but one that matters would not have been either
+    fail   a significant one; of kinetic temperatures also above 1 %, of R-hat above 1.05
 
 All series begin where draws count (`equilibrium_step` of the thermodynamics). At a temperature that is not in
 equilibrium (`analysis.statistics.equilibrium`) a check can fail, but not pass, and has no error.
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.show.cells import exponent_form
-from analysis.statistics.chains import FEW_SAMPLES
-from analysis.statistics.equilibrium import R_HAT_GOOD, stands_still
-from analysis.statistics.significance import Mean, drift, normal_deviate, z_of_halves
-from analysis.subjects.checks.check import SAMPLES, Check, Verdict, advice_for, in_equilibrium, severity, verdict_of
+from analysis.statistics.equilibrium import stands_still
+from analysis.statistics.significance import Halves, Mean, drift, normal_deviate
+from analysis.subjects.checks.check import SAMPLES, TOO_FEW, Check, Question, Verdict, in_equilibrium, judged
 from analysis.subjects.checks.heat_capacity import heat_capacity
 from analysis.subjects.checks.sampler_checks import (
     acceptance,
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
 
 R_HAT_BAD = 1.05
 """Split R-hat above which chains are certainly not converged."""
+
+
 def checks(run: Run, data: xarray.Dataset) -> list[Check]:
     """All checks that the store of a run allows, check by check, each at every temperature.
 
@@ -57,7 +58,7 @@ def checks(run: Run, data: xarray.Dataset) -> list[Check]:
         starts,
         drift_of_energy,
     )
-    found = itertools.chain.from_iterable(kind(run, data) for kind in kinds)
+    found = judged(list(itertools.chain.from_iterable(kind(run, data) for kind in kinds)))
     reasons = dict(zip(run.temperature.tolist(), data["not_in_equilibrium"].values.tolist(), strict=True))
     return [_as_sound(check, reasons[check.temperature]) for check in found]
 
@@ -71,33 +72,34 @@ def _as_sound(check: Check, reason: str) -> Check:
     return check._replace(sem=np.nan)
 
 
-def mixing(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def mixing(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """Split R-hat of U. Its z says whether the halves of the chains differ by more than their errors.
 
-    With n independent draws in each half, R-hat is 1 + O(1/n) by chance. Short healthy runs exceed any threshold, so
-    they are weak. R-hat above 1.05 fails if z is significant. A chain that never moves fails.
+    With n independent draws in each half, R-hat is 1 + O(1/n) by chance, and short healthy runs exceed any threshold.
+    So R-hat above 1.05 fails only if z is significant. A chain that never moves fails.
     """
-    columns = zip(data["r_hat"].values.tolist(), data["effective_samples"].values.tolist(), strict=True)
-    for (temperature, energy), (value, samples) in zip(in_equilibrium(run, data, "energy"), columns, strict=True):
+    for (temperature, energy), value in zip(
+        in_equilibrium(run, data, "energy"), data["r_hat"].values.tolist(), strict=True
+    ):
         chains = run.chains(energy)
-        still = any(stands_still(chain) for chain in chains)
-        z = normal_deviate(0.0) if still else z_of_halves(list(chains))
-        verdict = verdict_of(z, value < R_HAT_GOOD and samples >= FEW_SAMPLES, still or value > R_HAT_BAD)
+        still, halves = any(stands_still(chain) for chain in chains), Halves.of(list(chains))
+        z = normal_deviate(0.0) if still else halves.z
         where = f"at T = {exponent_form(temperature)}"
         remedy = f"a walker stands still {where}" if still else f"walkers are stuck at different U {where}"
-        advice = advice_for(verdict, remedy, f"R-hat below {R_HAT_GOOD}, {FEW_SAMPLES} effective samples: a longer run")
-        yield Check("split R-hat of U", temperature, "", value, 1.0, np.nan, z, verdict, advice)
+        width, whole = _width(energy)
+        yield Question("split R-hat of U", temperature, "", value, 1.0, np.nan, z, halves.resolution, width, whole,
+                       remedy, still or value > R_HAT_BAD)  # fmt: skip
 
 
 def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     """Effective samples of U. Too few are not a fault, but then there is no error."""
     for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
         verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
-        advice = advice_for(verdict, "")
-        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, verdict, advice)
+        advice = "" if verdict == "pass" else TOO_FEW
+        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, np.nan, verdict, advice)
 
 
-def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def starts(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """Difference of <U> between two replicas, each with the error of its own chain; the worst pair of each temperature.
 
     Replica r starts from entry r of `sampler.start`, cyclically; replicas with the same start are numbered.
@@ -109,26 +111,42 @@ def starts(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     for temperature, energy in in_equilibrium(run, data, "energy"):
         means = [(label, Mean.of(run.chains(chain[np.newaxis]))) for label, chain in zip(labels, energy, strict=True)]
         pairs = {f"{a} vs {b}": (x, y) for (a, x), (b, y) in itertools.combinations(means, 2)}
-        differences = {name: (x.minus(y), min(x.samples, y.samples)) for name, (x, y) in pairs.items()}
-        yield from _worst_difference("difference of starts", temperature, differences, "run longer")
+        differences = {name: x.minus(y) for name, (x, y) in pairs.items()}
+        yield from _worst_difference("difference of starts", temperature, energy, differences, 1.0, "run longer")
 
 
-def drift_of_energy(run: Run, data: xarray.Dataset) -> Iterator[Check]:
-    """<U> of the last third of the draws minus that of the first; the worst replica of each temperature."""
+def drift_of_energy(run: Run, data: xarray.Dataset) -> Iterator[Question]:
+    """<U> of the last third of the draws minus that of the first; the worst replica of each temperature.
+
+    A straight drift of 4/3 between the thirds carries U by 1 from its mean to the end.
+    """
     for temperature, energy in in_equilibrium(run, data, "energy"):
         drifts = {f"replica {r + 1}": drift(run.chains(chain[np.newaxis])[0]) for r, chain in enumerate(energy)}
-        differences = {name: (mean, mean.samples) for name, mean in drifts.items()}
-        yield from _worst_difference("drift of U", temperature, differences, "raise sampler.adapt_until and run.steps")
+        remedy = "raise sampler.adapt_until and run.steps"
+        yield from _worst_difference("drift of U", temperature, energy, drifts, 4.0 / 3.0, remedy)
+
+
+def _width(energy: np.ndarray) -> tuple[float, float]:
+    """Standard deviation and size of U. Phases that differ by less than the first have one histogram."""
+    if not np.isfinite(energy).any():
+        return np.nan, np.nan
+    return float(np.nanstd(energy)), abs(float(np.nanmean(energy)))
 
 
 def _worst_difference(
-    name: str, temperature: float, differences: dict[str, tuple[Mean, float]], remedy: str
-) -> Iterator[Check]:
-    """The worst of some differences of <U> that must be 0, each with the effective samples of its worse side."""
-    found = []
-    for detail, (mean, samples) in differences.items():
-        z = mean.z(0.0, len(differences))
-        verdict = verdict_of(z, samples >= FEW_SAMPLES)
-        what = f"{name}: {mean.value:+.2g} in {detail} at T = {exponent_form(temperature)}: {remedy}"
-        found.append(Check(name, temperature, detail, mean.value, 0.0, mean.sem, z, verdict, advice_for(verdict, what)))
-    yield from sorted(found, key=severity)[-1:]
+    name: str, temperature: float, energy: np.ndarray, differences: dict[str, Mean], widths: float, remedy: str
+) -> Iterator[Question]:
+    """The worst of some differences of <U> that must be 0. It sees what the least certain of them sees, and must see
+    some `widths` of the distribution of U."""
+    if not differences:
+        return
+    tries, (width, whole) = len(differences), _width(energy)
+
+    def sees(chance: float) -> float:
+        return float(np.max([mean.resolution(chance, tries) for mean in differences.values()]))
+
+    detail = max(differences, key=lambda one: np.nan_to_num(abs(differences[one].z(0.0)), nan=-1.0))
+    mean = differences[detail]
+    what = f"{name}: {mean.value:+.2g} in {detail} at T = {exponent_form(temperature)}: {remedy}"
+    z = mean.z(0.0, tries)
+    yield Question(name, temperature, detail, mean.value, 0.0, mean.sem, z, sees, widths * width, whole, what)

@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.show.cells import exponent_form
 from analysis.statistics.significance import Mean, combined
-from analysis.subjects.checks.check import Check, advice_for, verdict_of
+from analysis.subjects.checks.check import Question
 from analysis.subjects.thermodynamics.measure import mean_at
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST = 0.5
 """An interval shows enough if a deviation of this fraction would be significant."""
+CHANCE = 1e-4
+"""The chance at which it would be: that of one number among the 500 of a long page."""
 
 
 class Curves:
@@ -60,9 +62,9 @@ class Curves:
         return Mean(value, *combined(sems, samples)), slope
 
     def shows(self, first: int, last: int) -> bool:
-        """Whether a deviation of `MOST` would be significant in this interval."""
+        """Whether a deviation of `MOST` would show in this interval, by the strictest measure."""
         mean, slope = self.between(first, last)
-        return mean.resolution() <= MOST * abs(slope)
+        return mean.resolution(CHANCE) <= MOST * abs(slope)
 
     def intervals(self) -> list[tuple[int, int]]:
         """The shortest intervals, from the coldest up, that show enough. They do not extend over a temperature that is
@@ -83,7 +85,7 @@ class Curves:
         return last + 1 < len(self.temperature) and bool(self.sound[first : last + 2].all())
 
 
-def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """C from var(U)/T² against the slope of <U> (k_B), over intervals in which a deviation of `MOST` would show."""
     known = np.flatnonzero(np.isfinite(data["heat_capacity"].values[:, 0]))
     if known.size < 3:
@@ -96,13 +98,10 @@ def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     for first, last in curves.intervals():
         mean, slope = curves.between(first, last)
         lower, upper = (exponent_form(float(curves.temperature[slot])) for slot in (first, last))
-        z = mean.z(slope)
-        verdict = verdict_of(z, curves.shows(first, last))
         much = "little (stuck, or too short)" if mean.value < slope else "much (not in equilibrium)"
-        advice = advice_for(
-            verdict,
+        remedy = (
             f"var(U)/T² is {mean.value / slope:.2g} d<U>/dT from T = {lower} to {upper}: "
-            f"U fluctuates too {much}, or the ladder is too coarse",
+            f"U fluctuates too {much}, or the ladder is too coarse"
         )
-        yield Check("heat capacity", float(curves.temperature[first]), f"to {upper}", mean.value, slope, mean.sem, z,
-                    verdict, advice)  # fmt: skip
+        yield Question("heat capacity", float(curves.temperature[first]), f"to {upper}", mean.value, slope, mean.sem,
+                       mean.z(slope), mean.resolution, MOST * abs(slope), abs(slope), remedy)  # fmt: skip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,11 +15,9 @@ from analysis.subjects.checks.check import (
     ACCEPTANCE,
     REVERSIBLE,
     Check,
+    Question,
     Verdict,
-    advice_for,
     in_equilibrium,
-    severity,
-    verdict_of,
 )
 
 if TYPE_CHECKING:
@@ -40,16 +39,16 @@ ACCEPTANCE_GOOD, ACCEPTANCE_BAD = 0.4, 0.1
 REVERSIBLE_GOOD = 0.99
 
 
-def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def kinetic_temperature(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """Mean of p²/M / ((P - 1) T): exactly 1, because momenta tangent to the sphere have P - 1 free directions."""
     if "kinetic_ratio" not in run.observables:
         return
     for temperature, ratio in in_equilibrium(run, data, "kinetic_ratio"):
         mean = Mean.of(run.chains(ratio))
-        yield _kinetic_check(run, "kinetic temperature", temperature, "", mean, mean.resolution() <= TOLERANCE)
+        yield _kinetic(run, "kinetic temperature", temperature, "", mean, mean.resolution)
 
 
-def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """The same for each array of the network, also exactly 1; at each temperature the worst of them.
 
     A draw of n parameters gives their kinetic temperature to sqrt(2/n), so 1 % is never significant in a bias of a few
@@ -61,13 +60,19 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     for temperature, ratio in in_equilibrium(run, data, "kinetic_ratio_layer"):
         layers = zip(sizes, np.moveaxis(ratio, -1, 0), strict=True)
         means = {name: Mean.of(run.chains(layer)) for name, layer in layers}
-        sharp = [name for name, mean in means.items() if mean.resolution(len(sizes)) <= TOLERANCE]
-        shows = sum(sizes[name] for name in sharp) >= MOST * sum(sizes.values())
+        sees = partial(_seen_in_most, list(means.values()), np.array(list(sizes.values())))
         found = (
-            _kinetic_check(run, "kinetic temperature by layer", temperature, name, mean, shows, len(sizes))
+            _kinetic(run, "kinetic temperature by layer", temperature, name, mean, sees, len(sizes))
             for name, mean in means.items()
         )
-        yield max(found, key=severity)
+        yield max(found, key=lambda asked: (asked.harmful, abs(asked.z)))
+
+
+def _seen_in_most(means: list[Mean], sizes: np.ndarray, chance: float) -> float:
+    """The deviation that is significant in layers with `MOST` of the parameters."""
+    seen = np.array([mean.resolution(chance, len(means)) for mean in means])
+    order = np.argsort(seen)
+    return float(seen[order][np.searchsorted(np.cumsum(sizes[order]), MOST * sizes.sum())])
 
 
 def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -88,22 +93,22 @@ def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         advice = (
             f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} suffices, or rho = "auto"'
         )
-        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, verdict,
+        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip
 
 
-def _kinetic_check(
-    run: Run, name: str, temperature: float, layer: str, mean: Mean, shows: bool, tries: int = 1
-) -> Check:
-    excess, z = mean.value - 1.0, mean.z(1.0, tries)
-    verdict = verdict_of(z, shows, abs(excess) > TOLERANCE)
+def _kinetic(
+    run: Run, name: str, temperature: float, layer: str, mean: Mean, sees: Callable[[float], float], tries: int = 1
+) -> Question:
+    excess = mean.value - 1.0
     remedy = _smaller_rho(run, excess) if excess > 0 else "is s² out of date? take a smaller sampler.max_adj_step"
-    advice = advice_for(
-        verdict,
+    remedy = (
         f"kinetic temperature{' of ' + layer if layer else ''} {100 * abs(excess):.1f} % "
-        f"{'above' if excess > 0 else 'below'} T at T = {exponent_form(temperature)}: {remedy}",
+        f"{'above' if excess > 0 else 'below'} T at T = {exponent_form(temperature)}: {remedy}"
     )
-    return Check(name, temperature, layer, mean.value, 1.0, mean.sem, z, verdict, advice)
+    z = mean.z(1.0, tries)
+    return Question(name, temperature, layer, mean.value, 1.0, mean.sem, z, sees, TOLERANCE, 1.0, remedy,
+                    abs(excess) > TOLERANCE)  # fmt: skip
 
 
 def _smaller_rho(run: Run, excess: float) -> str:
@@ -116,7 +121,7 @@ def _smaller_rho(run: Run, excess: float) -> str:
     return f"take sampler.rho = {exponent_form(math.floor(enough / digit) * digit)}"
 
 
-def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
+def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Question]:
     """<exp(-ΔH/T)> over trajectories of small |ΔH/T|: exactly 1, whatever the time step.
 
     On the set of reversible trajectories the map, followed by p -> -p, is its own inverse and conserves volume
@@ -129,14 +134,12 @@ def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     series = (in_equilibrium(run, data, name) for name in ("boltzmann_factor", "boltzmann_window"))
     for (temperature, factor), (_, window) in zip(*series, strict=True):
         mean = Mean.of(run.chains(1.0 + (factor - window) / np.nanmean(window)))
-        z = mean.z(1.0)
-        verdict = verdict_of(z, mean.resolution() <= FACTOR_SEEN)
-        advice = advice_for(
-            verdict,
+        remedy = (
             f"<exp(-ΔH/T)> is {mean.value:.3g} at T = {exponent_form(temperature)}: the walkers are not in "
-            "equilibrium, or float32 is too coarse for this T",
+            "equilibrium, or float32 is too coarse for this T"
         )
-        yield Check("<exp(-ΔH/T)>", temperature, "", mean.value, 1.0, mean.sem, z, verdict, advice)
+        yield Question("<exp(-ΔH/T)>", temperature, "", mean.value, 1.0, mean.sem, mean.z(1.0), mean.resolution,
+                       FACTOR_SEEN, 1.0, remedy)  # fmt: skip
 
 
 def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -152,7 +155,7 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         verdict: Verdict = "pass" if worst >= ACCEPTANCE_GOOD else "weak" if worst >= ACCEPTANCE_BAD else "fail"
         where = f"a walker at T = {exponent_form(temperature)}"
         advice = f"{where} accepts {100 * worst:.0f} % of its trajectories: take a longer sampler.adapt_until"
-        yield Check(ACCEPTANCE, temperature, "", worst, wanted, np.nan, np.nan, verdict,
+        yield Check(ACCEPTANCE, temperature, "", worst, wanted, np.nan, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip
 
 
@@ -166,5 +169,5 @@ def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         verdict: Verdict = "pass" if fraction >= REVERSIBLE_GOOD else "weak"
         lost = f"{100 * (1 - fraction):.1f} % of the trajectories miss the sphere"
         advice = f"{lost}: take a longer sampler.adapt_until"
-        yield Check(REVERSIBLE, temperature, "", fraction, 1.0, np.nan, np.nan, verdict,
+        yield Check(REVERSIBLE, temperature, "", fraction, 1.0, np.nan, np.nan, np.nan, verdict,
                     "" if verdict == "pass" else advice)  # fmt: skip

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.show.cells import VERDICT_COLOURS, empty_table, exponent_form, none_for_nan, number_or_dash, plus_minus
+from analysis.show.cells import (
+    VERDICT_COLOURS,
+    empty_table,
+    exponent_form,
+    none_for_nan,
+    number_or_dash,
+    percent,
+    plus_minus,
+)
 from analysis.subjects.checks.check import Check, severity
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
     from rich.text import Text
 
     table = empty_table()
-    for heading in ("check", "worst at T", "value ±", "expected", "z", "verdict"):
+    for heading in ("check", "worst at T", "value ±", "expected", "z", "sees", "verdict"):
         table.add_column(heading, justify="left" if heading in ("check", "verdict") else "right", no_wrap=True)
     for worst, of_kind in worst_checks(checks):
         alike = sum(check.verdict == worst.verdict for check in of_kind)
@@ -30,6 +38,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
             plus_minus(worst.value, worst.sem),
             number_or_dash(worst.expected, ".4g"),
             number_or_dash(worst.z, ".1f"),
+            percent(worst.sees),
             Text(worst.verdict + count, style=VERDICT_COLOURS[worst.verdict]),
         )
     return table
@@ -46,8 +55,8 @@ def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
 def checks_remarks(checks: Sequence[Check]) -> list[str]:
     """The meaning of the verdicts. For each kind of check that fails, what to do and where else it fails."""
     lines = [
-        "weak: not in equilibrium (then without ±), or too few effective samples for a deviation to show: run longer; "
-        "z knows how many numbers were looked at.",
+        "sees: the smallest deviation that would have failed, of the expected value or of U. "
+        "weak: not in equilibrium (then without ±), or it cannot see what matters: run longer.",
     ]
     for worst, of_kind in worst_checks(checks):
         if worst.verdict == "fail":

@@ -1,7 +1,8 @@
 """Comparison of two runs of one problem: a test of equality of all observables at every common temperature.
 
-Differences have the errors within the chains of both runs. Like self-checks, they have a z-score that accounts for the
-uncertainty of errors and the number of comparisons. There is no verdict if a run is not in equilibrium.
+Differences have the errors within the chains of both runs. Like self-checks, they are judged together: of equal runs,
+any differs with a chance of 5 %. Those that do not differ are equal within a margin, which two one-sided tests give
+(Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657). There is no verdict if a run is not in equilibrium.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from analysis.reading.run import different_spheres
-from analysis.show.cells import exponent_form, number_or_dash, plus_minus, table_of
+from analysis.show.cells import exponent_form, number_or_dash, percent, plus_minus, table_of
 from analysis.statistics.chains import Estimate
-from analysis.statistics.significance import SIGNIFICANT, Mean
+from analysis.statistics.significance import Mean, significant
 from analysis.subjects.thermodynamics.measure import mean_at, thermodynamics
 from protmpi.errors import StoreError
 
@@ -35,6 +37,8 @@ class Difference(NamedTuple):
     samples: tuple[float, float]
     """Effective samples in both runs."""
     z: float
+    within: float
+    """The margin that holds the true difference with 95 %, as a fraction of the second value."""
     verdict: Verdict
     """weak: no verdict, because the observable has no error in one of the runs."""
 
@@ -61,17 +65,18 @@ def compare(first: Run, second: Run) -> list[Difference]:
         for k, other in slots:
             means = mean_at(first, name, rows[0], k), mean_at(second, name, rows[1], other)
             found.append((float(first.temperature[k]), name, Estimate(*shown[0][k]), Estimate(*shown[1][other]), means))
-    tries = sum(bool(np.isfinite([a.sem, b.sem]).all()) for _, _, a, b, _ in found)
-    return [_difference(*one, tries) for one in sorted(found, key=lambda one: one[0])]
+    differences = [_difference(*one) for one in sorted(found, key=lambda one: one[0])]
+    differ = significant([2.0 * float(stats.norm.sf(abs(one.z))) for one in differences])
+    return [one._replace(verdict="differ") if other else one for one, other in zip(differences, differ, strict=True)]
 
 
 def _difference(
-    temperature: float, name: str, first: Estimate, second: Estimate, means: tuple[Mean, Mean], tries: int
+    temperature: float, name: str, first: Estimate, second: Estimate, means: tuple[Mean, Mean]
 ) -> Difference:
     known = bool(np.isfinite([first.sem, second.sem]).all())
-    z = means[0].minus(means[1]).z(0.0, tries) if known else np.nan
-    verdict: Verdict = "differ" if abs(z) > SIGNIFICANT else "equal" if np.isfinite(z) else "weak"
-    return Difference(temperature, name, first, second, (means[0].samples, means[1].samples), z, verdict)
+    samples, apart = (means[0].samples, means[1].samples), means[0].minus(means[1])
+    z, within = (apart.z(0.0), apart.within() / abs(second.mean)) if known and second.mean else (np.nan, np.nan)
+    return Difference(temperature, name, first, second, samples, z, within, "equal" if np.isfinite(z) else "weak")
 
 
 def comparison_table(differences: list[Difference]) -> Table:
@@ -88,7 +93,7 @@ def comparison_table(differences: list[Difference]) -> Table:
         ("difference", [fraction(d) for d in differences]),
         ("z", [f"{d.z:.1f}" if np.isfinite(d.z) else "-" for d in differences]),
         ("ESS", [", ".join(number_or_dash(samples, ".0f") for samples in d.samples) for d in differences]),
-        ("verdict", [d.verdict for d in differences]),
+        ("verdict", [f"equal within {percent(d.within)}" if d.verdict == "equal" else d.verdict for d in differences]),
     ])  # fmt: skip
 
 
@@ -108,4 +113,7 @@ def _verdict(differences: list[Difference]) -> str:
         return f"DIFFER: {', '.join(differ)}."
     if not told:
         return "No verdict: no number has an error in both runs."
-    return f"No significant difference in {told} numbers."
+    worst = [max((d for d in differences if d.name == name and np.isfinite(d.within)), key=lambda d: d.within,
+                 default=None) for name in dict.fromkeys(d.name for d in differences)]  # fmt: skip
+    margins = ", ".join(f"{d.name} {percent(d.within)}" for d in worst if d)
+    return f"No significant difference in {told} numbers. Equal, at every temperature, within: {margins}."
