@@ -13,7 +13,7 @@ import typer
 from hpc.world import launched_rank
 from protmpi import commands
 from protmpi.bench.commands import app as bench_commands
-from protmpi.commands import Commands
+from protmpi.commands import Commands, Overrides
 from protmpi.data.commands import app as data_commands
 from protmpi.errors import ProtmpiError
 from protmpi.probes.commands import app as structures_commands
@@ -34,7 +34,6 @@ def program(version: commands.Version = False) -> None:
     """Boltzmann sampling of the parameters of small protein networks."""
 
 
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="TOML file; `protmpi config --explain` has the keys.")
 ]

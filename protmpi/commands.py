@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TextIO, TypeVar
 
 import typer
+import typer.core
 
 from protmpi import __version__
 from protmpi.errors import ConfigError, ProtmpiError
@@ -39,7 +40,7 @@ class Commands(typer.Typer):
         return super().__call__(*arguments, **settings)
 
     def command(self, *arguments: Any, **settings: Any) -> Callable[[F], F]:
-        register = super().command(*arguments, **settings)
+        register = super().command(*arguments, cls=Command, **settings)
 
         def with_paths(function: F) -> F:
             @functools.wraps(function)
@@ -50,6 +51,19 @@ class Commands(typer.Typer):
             return function
 
         return with_paths
+
+
+class Command(typer.core.TyperCommand):
+    """A command that refuses to be told one thing twice. click would take the last."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        options = {name: option for option in self.get_params(ctx) for name in option.opts if name.startswith("--")}
+        words = args[: args.index("--")] if "--" in args else args
+        given = [word.split("=")[0] for word in words if word.split("=")[0] in options]
+        for name in given:
+            if given.count(name) > 1 and not getattr(options[name], "multiple", False):
+                raise ConfigError(f"{name}: given {given.count(name)} times, takes one value")
+        return list(super().parse_args(ctx, args))
 
 
 def main(app: Commands, name: str, speaks: bool = True) -> NoReturn:
@@ -112,6 +126,21 @@ def version(wanted: bool) -> None:
 
 
 Version = Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")]
+
+
+def each_once(changes: list[str] | None) -> list[str] | None:
+    """The option --set. Raises ConfigError for a key that is given twice."""
+    keys = [change.split("=")[0].strip() for change in changes or []]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ConfigError(f"--set {key}: given {keys.count(key)} times, takes one value")
+    return changes
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="section.key=value", callback=each_once, help="Replace one key of CONFIG."),
+]
 
 
 def resolved(given: Any) -> Any:

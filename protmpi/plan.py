@@ -46,7 +46,13 @@ class Plan:
 
     @classmethod
     def of(cls, config: Config, task: Task, walkers_per_block: int, pilot: Pilot | None = None) -> Plan:
-        """Make the plan. Raises DataError if the starting weights are missing or do not fit."""
+        """Make the plan.
+
+        Raises DataError if the starting weights are missing or do not fit, ConfigError if mini-batches would be larger
+        than the training set.
+        """
+        if config.sampler.batch > task.train_size and not config.sampler.full_batch:
+            raise ConfigError(f"sampler.batch: {config.sampler.batch} is above the {task.train_size} training samples")
         found = weights.load(config.train.file, config, task) if config.takes_references else None
         return cls(config, task, found, walkers_per_block, pilot)
 

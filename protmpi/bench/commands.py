@@ -9,7 +9,7 @@ import typer
 
 from hpc.devices import Device
 from protmpi.bench.progress import Progress
-from protmpi.commands import Commands
+from protmpi.commands import Commands, Overrides
 from protmpi.errors import ConfigError
 from protmpi.sections import PUBLISHED_NETWORKS
 
@@ -82,8 +82,7 @@ def mixing(
     ] = False,
     as_json: AsJson = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the JSON here too, row by row.")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Replace one key.")]
-    = None,
+    overrides: Overrides = None,
 ) -> None:  # fmt: skip
     """Cost of an independent draw: trajectories and pseudo-Langevin from the same equilibrated weights."""
     with Progress("bench mixing") as progress:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from protmpi import config as configuration
-from protmpi.commands import Commands
+from protmpi.commands import Commands, Overrides
 from protmpi.data.alphabet import MASK, MAX_LENGTH
 from protmpi.data.sections import FoldingConfig
 from protmpi.errors import DataError
@@ -111,7 +111,7 @@ def make_data(
         typer.Option(help="your own sequences: FASTA, A3M, Stockholm, Clustal, PHYLIP, SELEX, or one per line"),
     ] = None,
     structure: Annotated[str | None, typer.Option(help=OPTIONS["structure"].description)] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE")] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Draw folding sequences, or take your own, mask and split them, and write the data file."""
     from protmpi.data import alignments, dataset, make

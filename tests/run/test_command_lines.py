@@ -20,6 +20,10 @@ WRONG = [
     ("protmpi", ["frob"], "no such command 'frob'; `protmpi --help` shows what there is"),
     ("protmpi", ["status", "a", "b"], "got unexpected extra argument(s) (b); `protmpi status --help` shows"),
     ("protmpi", ["bench", "--walkers", "0"], "invalid value for '--walkers'"),
+    ("protmpi", ["run", "a.toml", "--store", "a", "--store=b"], "--store: given 2 times, takes one value"),
+    ("protmpi", ["bench", "mixing", "a.toml", "--walkers", "2", "--walkers", "3"], "--walkers: given 2 times"),
+    ("protmpi", ["data", "make", "a.toml", "--set", "run.seed=1", "--set", "run.seed=2"], "--set run.seed: given"),
+    ("protmpi-analysis", ["report", "a.zarr", "--out", "a", "--out", "b"], "--out: given 2 times, takes one value"),
     ("protmpi-analysis", ["report"], "missing argument 'STORE...'; `protmpi-analysis report --help` shows"),
 ]
 

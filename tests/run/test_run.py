@@ -165,6 +165,7 @@ def test_status_and_digest_are_for_people_and_programs(protmpi: Command, config:
         ("sampler.temperatures=[1e-4, -1]", "sampler.temperatures.1: input should be greater than 0"),
         ("data.file=nowhere.h5", "nowhere.h5"),
         ("execution.store=/proc/s.zarr", "/proc/s.zarr: cannot be written"),
+        ("sampler.batch=1000", "sampler.batch: 1000 is above the "),
         ("execution.device=cuda", 'execution.device: "cuda", but rank 0'),
     ],
 )
