@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from analysis.reading.references import REFERENCES
 from analysis.statistics.chains import (
     FEW_SAMPLES,
     MINIMUM_DRAWS,
+    arviz,
     effective_samples,
     equilibration,
     samples_of_walkers,
@@ -22,6 +24,9 @@ from analysis.statistics.equilibrium import Stretch, disequilibrium, samples_nee
 from protmpi.errors import StoreError
 from protmpi.store.reader import Store
 from protmpi.variables import Axis, Variable
+
+if TYPE_CHECKING:
+    import pandas
 
 SAME_SPHERE = 1e-6
 """Largest relative difference of squared norms Q for walkers on one sphere."""
@@ -76,6 +81,14 @@ class Run:
         """Number of independent walkers at each temperature."""
         if left_over:
             raise StoreError(f"{path}: {walkers} walkers do not fill whole ladders of {self.temperature.size} slots")
+
+    def __repr__(self) -> str:
+        store, kind = self.store, self.store.config["sampler"].get("kind")
+        low, high = self.temperature[0], self.temperature[-1]
+        return (
+            f"<Run {store.path}: {store.schema.walkers} walkers ({kind}), {self.temperature.size} temperatures from "
+            f"{low:g} to {high:g}, {store.draws} draws, {store.snapshots} snapshots, burn-in {self.burn_in} steps>"
+        )
 
     @property
     def observables(self) -> dict[str, Variable]:
@@ -162,6 +175,52 @@ class Run:
         """
         found = samples_of_walkers(rows, self.walkers(axis)[:, slot, first:]) if self.exchanged else np.nan
         return float(np.nan_to_num(found, nan=np.inf))
+
+    @property
+    def _numbers(self) -> list[str]:
+        """The real numbers of every draw."""
+        return [name for name, variable in self.store.variables.items()
+                if variable.axis == "draw" and not variable.shape and np.dtype(variable.dtype).kind == "f"]  # fmt: skip
+
+    def draws(self) -> pandas.DataFrame:
+        """One row for each temperature, replica and draw: step, walker, whether it counts, every recorded number.
+
+        A draw counts from the equilibration of its temperature on. Numbers of a lost walker are NaN.
+        """
+        import pandas
+
+        shape, steps = self.walker_at.shape, self.steps("draw")
+        columns = {
+            "temperature": self.temperature[:, None], "replica": np.arange(self.replicas)[:, None, None],
+            "step": steps, "walker": self.walker_at,
+            "counts": steps >= np.array([stretch.step for stretch in self.stretches])[:, None],
+            **{name: self.by_temperature(name) for name in self._numbers},
+        }  # fmt: skip
+        return pandas.DataFrame({
+            name: np.broadcast_to(values, shape).transpose(1, 0, 2).ravel() for name, values in columns.items()
+        })  # fmt: skip
+
+    def to_arviz(self, temperature: float) -> Any:
+        """ArviZ InferenceData of the draws that count at one temperature.
+
+        The group `posterior` holds the observables (chain, draw), `sample_stats` what describes the sampler. Chains
+        with missing draws are left out. Raises StoreError for a temperature that the run does not have.
+        """
+        found = np.flatnonzero(np.isclose(self.temperature, temperature, rtol=1e-6))
+        if not found.size:
+            known = ", ".join(f"{t:g}" for t in self.temperature)
+            raise StoreError(f"{self.store.path}: has no temperature {temperature:g}; it has {known}")
+        slot = int(found[0])
+        stretch = self.stretches[slot]
+        groups: dict[str, dict[str, np.ndarray]] = {"posterior": {}, "sample_stats": {}}
+        first = int(np.searchsorted(self.steps("draw"), stretch.step))
+        for name in self._numbers:
+            group = "posterior" if self.store.variables[name].role == "law" else "sample_stats"
+            if (chains := self.chains(self.by_temperature(name)[:, slot, first:])).size:
+                groups[group][name] = chains
+        attributes = {"temperature": float(self.temperature[slot]), "store": str(self.store.path),
+                      "not_in_equilibrium": stretch.reason}  # fmt: skip
+        return arviz().from_dict(**groups, attrs=attributes)
 
     def references(self, observable: str) -> dict[str, np.ndarray]:
         """Values of an observable for the reference weights in the store: label -> (reference,)."""

@@ -62,12 +62,12 @@ def t_factor(freedom: float) -> float:
     return float(stats.t.ppf(0.5 + COVERAGE / 2.0, freedom))
 
 
-def _arviz() -> ModuleType:
+def arviz() -> ModuleType:
     """Import arviz late and without its warnings, because the import takes seconds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=FutureWarning)
-        import arviz
-    return arviz
+        import arviz as imported
+    return imported
 
 
 def whole_chains(chains: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def effective_samples(chains: np.ndarray) -> float:
     """
     if chains.shape[1] < MINIMUM_DRAWS:
         return np.nan
-    return float(_arviz().ess(chains, method="mean"))
+    return float(arviz().ess(chains, method="mean"))
 
 
 def between_walkers(values: np.ndarray, walkers: np.ndarray) -> StandardError:
@@ -170,9 +170,9 @@ def r_hat(chains: np.ndarray) -> float:
         return np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         if len(chains) > 1:
-            return float(_arviz().rhat(chains, method="rank"))
+            return float(arviz().rhat(chains, method="rank"))
         half = chains.shape[1] // 2
-        return float(_arviz().rhat(np.stack([chains[0, :half], chains[0, -half:]]), method="identity"))
+        return float(arviz().rhat(np.stack([chains[0, :half], chains[0, -half:]]), method="identity"))
 
 
 def equilibration(chains: np.ndarray) -> int:

@@ -18,7 +18,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     whole_store(Path("runs/demo/store.zarr"))
     write_weights(Path("runs/demo/weights.h5"))
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     exec("\n".join(blocks), {})
     assert "T* = " in capsys.readouterr().out
     assert Path("map.csv").stat().st_size > 0
