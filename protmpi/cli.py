@@ -155,11 +155,11 @@ def jobs(
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """The published networks and how many parameters they have."""
-    from rich.console import Console
     from rich.table import Table
 
     from protmpi.models import build
     from protmpi.sections import PUBLISHED_NETWORKS, ModelConfig
+    from protmpi.terminal import terminal
 
     rows = []
     for name in PUBLISHED_NETWORKS:
@@ -174,7 +174,7 @@ def models(as_json: AsJson = False) -> None:
     table = Table(*rows[0], box=None, header_style="bold")
     for row in rows:
         table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    Console().print(table)
+    terminal().print(table)
 
 
 @app.command()
@@ -317,9 +317,10 @@ def config(
     if not explain:
         raise ProtmpiError("config: give --explain, or a configuration file to check")
     table = Table("key", "type", "default", "unit", "meaning", box=None, header_style="bold")
+    table.columns[0].no_wrap = True
     for row in rows():
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)  # sentences are wrapped, never torn apart
 
 
 def main() -> None:

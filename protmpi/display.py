@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from hpc.doctor import ERROR, PASS, WARN, Finding, Report
 from hpc.stop import WALL_TIME
 from protmpi.store.reader import Store
+from protmpi.terminal import WIDTH, Terminal
 
 if TYPE_CHECKING:
     from hpc.devices import Binding
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from protmpi.plan import Plan
     from protmpi.quarantine import Loss
 
-WIDTH = 120  # columns of the output if it is not a terminal
 LINE_EVERY = 20.0  # seconds between two lines of progress if the output is not a terminal
 
 
-def open_console(rank: int) -> Console:
+def open_console(rank: int) -> Terminal:
     """The console of a rank: silent except on rank 0, plain text if the output is not a terminal.
 
     mpirun gives its ranks a terminal of its own, so the output of mpirun decides.
@@ -40,7 +39,7 @@ def open_console(rank: int) -> Console:
             watched = os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))
         except OSError:
             watched = False
-    return Console(quiet=rank != 0, force_terminal=watched, width=None if watched else WIDTH)
+    return Terminal(None if watched else WIDTH, quiet=rank != 0, force_terminal=watched, highlight=True)
 
 
 class Display:

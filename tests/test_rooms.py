@@ -50,7 +50,7 @@ SAMPLING = ("streams", "kernels", "walkers", "temperature", "sampling")
 HOUSE = {
     "ground": Room(("protmpi", "protmpi.errors", "protmpi.paths", "protmpi.importing", "protmpi.variables")),
     "files": Room(("protmpi.hdf5",), ("ground",)),
-    "command lines": Room(("protmpi.commands",), ("ground",)),
+    "command lines": Room(("protmpi.commands", "protmpi.terminal"), ("ground",)),
     # the machine, and no science
     "machine": Room(("hpc.*",), ("ground",)),
     "sections": Room(
@@ -76,14 +76,15 @@ HOUSE = {
         ("protmpi.blocks", "protmpi.campaign", "protmpi.display", "protmpi.ensemble", "protmpi.pilot",
          "protmpi.pilot_run", "protmpi.plan", "protmpi.quarantine", "protmpi.references", "protmpi.run",
          "protmpi.shards", "protmpi.starts", "protmpi.tempering", "protmpi.training"),
-        ("ground", "files", "machine", "sections", "config", "models", *SAMPLING, "store", "tasks", "weights"),
+        ("ground", "files", "command lines", "machine", "sections", "config", "models", *SAMPLING, "store", "tasks",
+         "weights"),
     ),
     "probes": Room(("protmpi.probes.*",), ("ground", "machine", "command lines", "config", "data", "tasks", "weights")),
     "commands of data": Room(("protmpi.data.commands",), ("ground", "command lines", "config", "data", "sections")),
     "statistics": Room(("analysis.statistics.*",), ("ground",)),
     "labels": Room(("analysis.reading.references",)),
     "reading": Room(("analysis.reading.*",), ("ground", "store", "statistics", "labels")),
-    "show": Room(("analysis.show.*",), ("ground", "labels")),
+    "show": Room(("analysis.show.*",), ("ground", "command lines", "labels")),
     **{
         f"subject {name}": Room(
             (f"analysis.subjects.{name}.*",),

@@ -11,7 +11,7 @@ import typer
 
 from analysis.commands.arguments import Json, StorePath, Strict
 from analysis.reading.opening import open_run
-from analysis.show.console import open_console, print_json, print_table
+from analysis.show.console import print_json, print_table
 
 if TYPE_CHECKING:
     import xarray
@@ -96,8 +96,9 @@ def watch(
 ) -> None:
     """Redraw a run in the terminal while it goes on. Ctrl-C ends the display, not the run."""
     from analysis.subjects.thermodynamics.watch import watch as look
+    from protmpi.terminal import terminal
 
-    look(store, every, open_console(), once or not sys.stdout.isatty())
+    look(store, every, terminal(), once or not sys.stdout.isatty())
 
 
 def _exit(checks: Sequence[Check], strict: bool) -> None:
@@ -108,8 +109,9 @@ def _exit(checks: Sequence[Check], strict: bool) -> None:
 def _print_tables(run: Run, data: xarray.Dataset, checks: Sequence[Check]) -> None:
     from analysis.subjects.checks import tables as check_tables
     from analysis.subjects.thermodynamics import tables
+    from protmpi.terminal import terminal
 
-    console = open_console()
+    console = terminal()
     for table in tables.temperature_tables(data):
         console.print(table)
         console.print()

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
-
-TABLE_WIDTH = 120
-"""Width of a table in characters if the output is not a terminal."""
-
-
-def open_console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else TABLE_WIDTH, highlight=False)
-
 
 def print_json(tree: dict[str, Any]) -> None:
     print(dumps(tree, allow_nan=False))
@@ -28,7 +16,9 @@ def print_json(tree: dict[str, Any]) -> None:
 
 def print_table(table: Table, remarks: Sequence[str], written: Sequence[Path]) -> None:
     """Print a table, its remarks, and the files that were written."""
-    console = open_console()
+    from protmpi.terminal import terminal
+
+    console = terminal()
     console.print(table, end="\n\n")
     for line in [*remarks, *(f"wrote {path}" for path in written)]:
         console.print(line, markup=False, soft_wrap=line.startswith("wrote "))

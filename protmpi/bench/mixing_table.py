@@ -112,9 +112,9 @@ def by_temperature(result: dict[str, Any]) -> list[tuple[float, list[list[str]]]
 
 def show(result: dict[str, Any]) -> None:
     """The tables on the terminal."""
-    from rich.console import Console
+    from protmpi.terminal import terminal
 
-    console = Console(width=180, highlight=False)
+    console = terminal(180)
     console.print(title(result), soft_wrap=True)
     for temperature, lines in by_temperature(result):
         table = empty_table()

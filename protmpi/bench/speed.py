@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from hpc.devices import Device, bind
@@ -19,6 +18,7 @@ from protmpi.bench import timings
 from protmpi.bench.progress import Progress
 from protmpi.data.dataset import FoldingData
 from protmpi.sections import PUBLISHED_NETWORKS
+from protmpi.terminal import terminal
 
 SCHEMES: tuple[timings.Scheme, ...] = ("single", "double")
 COLUMNS = {
@@ -110,7 +110,7 @@ def show(result: dict[str, Any]) -> None:
     table = Table(*COLUMNS.values(), box=None, header_style="bold", title=title(result), title_justify="left")
     for row in result["rows"]:
         table.add_row(*(cell(name, row[name]) for name in COLUMNS))
-    Console(width=140).print(table)
+    terminal(140).print(table)
 
 
 def to_json(result: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -141,12 +140,13 @@ def _json(values: np.ndarray) -> list[list[float | None]]:
 
 
 def _show(columns: list[tuple[str, list[str]]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from protmpi.terminal import terminal
 
     table = Table(box=None, header_style="bold")
     for head, _ in columns:
         table.add_column(head, justify="left" if head in ("network", "amino acid") else "right")
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    terminal().print(table)
