@@ -34,6 +34,9 @@ def program(version: commands.Version = False) -> None:
     """Boltzmann sampling of the parameters of small protein networks."""
 
 
+NARROW = 140
+"""Width of a terminal on which the table of `protmpi config --explain` has too little room for its sentences."""
+
 ConfigFile = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="TOML file; `protmpi config --explain` has the keys.")
 ]
@@ -306,6 +309,7 @@ def config(
 ) -> None:
     """Explain the keys, or check a configuration and print it in full as JSON."""
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
 
     from protmpi.config import load
@@ -316,11 +320,16 @@ def config(
         return
     if not explain:
         raise ProtmpiError("config: give --explain, or a configuration file to check")
+    console = Console(width=None if sys.stdout.isatty() else 180, highlight=False)
     table = Table("key", "type", "default", "unit", "meaning", box=None, header_style="bold")
-    table.columns[0].no_wrap = True
-    for row in rows():
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 180).print(table)  # sentences are wrapped, never torn apart
+    for key, of_type, default, unit, meaning in rows():
+        if console.width >= NARROW:
+            table.add_row(key, of_type, default, unit, meaning)
+            continue
+        console.print(f"{key}: {of_type}, default {default} {unit}".rstrip(), style="bold", markup=False)
+        console.print(Padding(meaning, (0, 0, 0, 4)))
+    if table.row_count:
+        console.print(table)
 
 
 def main() -> None:
