@@ -31,14 +31,14 @@ def page(reports: Sequence[RunReport], shared: Part | None) -> str:
 
 
 def _facts(report: RunReport) -> list[tuple[str, str]]:
-    """The summary at the head of the page."""
+    """The summary at the head of the page: what was found, then what was run."""
     status = report.run.store.status()
     return [
+        *(fact for part in report.parts for fact in part.facts),
         ("network", report.label),
         ("state", f"{status['state']}, step {status['step']:,} of {status['steps']:,}"),
         ("walkers", f"{status['walkers']} at {report.run.temperature.size} temperatures"),
         ("draws, snapshots", f"{status['draws']:,}, {status['snapshots']:,}"),
-        *(fact for part in report.parts for fact in part.facts),
         ("store", status["store"]),
     ]
 

@@ -27,5 +27,5 @@ class Subject(Protocol):
         """Its parts of the report, in order."""
 
 
-SUBJECTS: tuple[Subject, ...] = (network, thermodynamics, checks, weights, attention, distance, chains)
+SUBJECTS: tuple[Subject, ...] = (thermodynamics, checks, weights, attention, distance, chains, network)
 """Subjects in the order of the page. A new subject is added here."""

@@ -52,6 +52,16 @@ def worst_checks(checks: Sequence[Check]) -> list[tuple[Check, list[Check]]]:
     return [(max(of_kind, key=severity), of_kind) for of_kind in kinds.values()]
 
 
+def checks_fact(checks: Sequence[Check]) -> str:
+    """All verdicts in a line, those that did not pass with their names."""
+    failed, weak = ([check.name for check in checks if check.verdict == verdict] for verdict in ("fail", "weak"))
+    if not failed and not weak:
+        return f"all {len(checks)} pass"
+    parts = [f"{len(names)} of {len(checks)} {verdict} ({', '.join(dict.fromkeys(names))})"
+             for names, verdict in ((failed, "fail"), (weak, "weak")) if names]  # fmt: skip
+    return "; ".join(parts)
+
+
 def checks_remarks(checks: Sequence[Check]) -> list[str]:
     """The meaning of the verdicts. For each kind of check that fails, what to do and where else it fails."""
     lines = [

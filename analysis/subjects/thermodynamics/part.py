@@ -54,4 +54,5 @@ def parts(findings: Findings) -> Iterator[Part]:
         [("Observables against temperature.", table) for table in tables.temperature_tables(data)],
         tables.remarks(run, data),
         files={"thermodynamics.csv": partial(write_csv, data)},
+        facts=[("equilibrium", tables.equilibrium_fact(data)), ("temperature T*", tables.t_star_remark(data))],
     )

@@ -75,6 +75,20 @@ def remarks(run: Run, data: xarray.Dataset) -> list[str]:
     return lines
 
 
+def equilibrium_fact(data: xarray.Dataset) -> str:
+    """Where the run is in equilibrium, and the first reason why it is not."""
+    reasons = data["not_in_equilibrium"].values
+    ladder, sound = data["temperature"].values, reasons == ""
+    if sound.all():
+        return f"at all {sound.size} temperatures"
+    first = int(np.flatnonzero(~sound)[0])
+    why = f"T = {exponent_form(float(ladder[first]))}: {reasons[first]}"
+    if not sound.any():
+        return f"at no temperature; {why}"
+    known = f"T = {exponent_form(float(ladder[sound].min()))} to {exponent_form(float(ladder[sound].max()))}"
+    return f"at {sound.sum()} of {sound.size} temperatures, {known}; not at {why}"
+
+
 def t_star_remark(data: xarray.Dataset) -> str:
     """T* with its error, or why there is none."""
     if data["no_t_star"].item():
