@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +41,42 @@ def launch(
         out, err = process.communicate()
         pytest.fail(f"{' '.join(arguments)} took more than {limit} s\n{out}\n{err}")
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+PRELOADED = ["torch", "zarr", "h5py", "protmpi.cli", "protmpi.run", "protmpi.references", "protmpi.bench.commands"]
+"""Modules that a command of one process finds imported. They start neither threads nor MPI."""
+
+
+def alone(arguments: list[str], limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
+    """`protmpi` with these arguments in a process of its own, forked from one that has imported its modules: an import
+    takes longer than most commands here."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder) / "out", Path(folder) / "err"]
+        process = context.Process(target=_program, args=(arguments, os.getcwd(), dict(mpi_environment()), streams))
+        process.start()
+        process.join(limit)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        out, err = (path.read_text() if path.exists() else "" for path in streams)
+        if process.exitcode == -signal.SIGKILL:
+            pytest.fail(f"protmpi {' '.join(arguments)} took more than {limit} s\n{out}\n{err}")
+    return subprocess.CompletedProcess(["protmpi", *arguments], process.exitcode or 0, out, err)
+
+
+def _program(arguments: list[str], folder: str, environment: dict[str, str], streams: list[Path]) -> None:
+    os.setsid()
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    from protmpi.cli import main
+
+    sys.argv = ["protmpi", *arguments]
+    main()
 
 
 def mpirun_command(ranks: int) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import LIMIT, Command, launch, mpirun_command
+from commands import LIMIT, Command, alone, launch, mpirun_command
 
 torch.set_num_threads(1)  # small arrays: threads would only wait for each other
 
@@ -21,8 +21,10 @@ def protmpi() -> Command:
     """`protmpi(*arguments, ranks=0)`: the command line, alone or under mpirun."""
 
     def call(*arguments: object, ranks: int = 0, limit: float = LIMIT) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("protmpi")), *map(str, arguments)]
-        return launch([*(mpirun_command(ranks) if ranks else []), *command], limit)
+        words = [*map(str, arguments)]
+        if not ranks:
+            return alone(words, limit)
+        return launch([*mpirun_command(ranks), str(Path(sys.executable).with_name("protmpi")), *words], limit)
 
     return call
 

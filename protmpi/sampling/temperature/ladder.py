@@ -17,13 +17,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
 
 LEAST = 1e-3  # least rejection of a pair, so that Lambda(T) rises everywhere
 
 
 def _placed(temperatures: np.ndarray, rejections: np.ndarray, slots: int) -> np.ndarray:
     """Temperatures (slots,) at equal steps of the barrier that rises by `rejections` between `temperatures`."""
+    from scipy.interpolate import PchipInterpolator  # takes a second, and few runs have a ladder
+
     barrier = np.concatenate([[0.0], np.cumsum(np.maximum(rejections, LEAST))])
     # monotone, so that the new temperatures increase
     below = PchipInterpolator(barrier, np.log(temperatures))

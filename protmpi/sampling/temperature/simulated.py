@@ -18,13 +18,14 @@ sweep, energies) alone, so every rank computes the same jumps without messages.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import softmax
 
 from protmpi.sampling.streams import uniforms
 
 
 def probabilities(energies: np.ndarray, temperatures: np.ndarray, log_weight: np.ndarray) -> np.ndarray:
     """P(k | U) for energies (walkers,), (walkers, slots); NaN for a walker without energy."""
+    from scipy.special import softmax  # takes a third of a second, and few runs are tempered
+
     return np.asarray(softmax(log_weight - energies[:, None] / temperatures, axis=1))
 
 
