@@ -49,7 +49,7 @@ def report(
     tolerance: Annotated[int, typer.Option(min=0, max=3, help="P'@L: largest distance from a contact in sites")] = 1,
     apc: Annotated[bool, typer.Option("--apc", help="average product correction of attention maps")] = False,
 ) -> None:
-    """One HTML page with tables, self-checks and figures; beside it every figure (PNG, PDF) and number (CSV)."""
+    """One HTML page with tables, self-checks and figures; beside it figures (PNG, PDF), numbers (CSV), tables (TEX)."""
     from analysis.reading.run import different_spheres
     from analysis.report.contents import labels_of, report_of
     from analysis.report.writing import write_report
@@ -67,7 +67,8 @@ def report(
         _print_tables(one.run, one.findings.of(thermodynamics_of), one.findings.of(checks_of))
     for line in different_spheres([(one.label, one.run) for one in reports]):
         print(f"\n{line}\n")
-    files = ", ".join(f"{sum(p.suffix == s for p in written)} {s[1:].upper()}" for s in (".png", ".pdf", ".csv"))
+    kinds = (".png", ".pdf", ".csv", ".tex")
+    files = ", ".join(f"{sum(path.suffix == kind for path in written)} {kind[1:].upper()}" for kind in kinds)
     print(f"wrote {written[-1]} and beside it {files}")
     _exit([check for one in reports for check in one.findings.of(checks_of)], strict)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from analysis.report.contents import RunReport
 from analysis.report.page import page
 from analysis.show.csv import write_long_csv
+from analysis.show.latex import write_latex
 from analysis.show.part import Part
 from analysis.show.style import write_figures
 from analysis.subjects.together.part import together
@@ -15,7 +16,7 @@ from protmpi.errors import ProtmpiError
 
 
 def write_report(reports: Sequence[RunReport], folder: Path) -> list[Path]:
-    """Write index.html, and beside it every figure (PNG, PDF) and every number (CSV); returns their paths.
+    """Write index.html, and beside it figures (PNG, PDF), numbers (CSV) and tables (LaTeX); returns their paths.
 
     Files of one run are in `folder`; each of several runs has its own folder. Raises ProtmpiError if it cannot be made.
     """
@@ -47,4 +48,7 @@ def _write_part(part: Part, folder: Path) -> list[Path]:
     for name, numbers in part.numbers.items():
         paths.append(folder / f"{name}.csv")
         write_long_csv(numbers, paths[-1])
+    if part.tables:
+        paths.append(folder / f"{part.name}.tex")
+        write_latex(part.tables, paths[-1])
     return paths + write_figures({name: figure for name, (figure, _) in part.figures.items()}, folder)
