@@ -146,7 +146,8 @@ def test_heat_of_correlated_noise_is_the_closed_form(scheme: str, share: float, 
     found = torch.stack([collective_excess(noise_samples(sample, range(3)), variance, mass, t) for _ in range(100)])
 
     def expected(rho: Tensor) -> float:
-        return float(t.repeated * share**2 * (rho.sum() ** 2 - rho.square().sum()) / rho.sum())
+        repeated = 1.0 if scheme == "double" else 2.0 * (1.0 - t.m1**2)
+        return float(repeated * share**2 * (rho.sum() ** 2 - rho.square().sum()) / rho.sum())
 
     assert ((found.mean(0) - expected(shares)).abs() < 4 * found.std(0) / 10).all()
     assert (found.std(0) / 10 < 0.1 * shares.sum()).all()  # sharp enough to tell
@@ -296,6 +297,13 @@ def test_projection_layer_by_layer_is_another_one() -> None:
     assert (a * whole).sum(1).abs().max() < 1e-12 < (a * layers).sum(1).abs().min()
 
 
+def test_noise_of_a_batch_that_serves_twice() -> None:
+    """2 c1² with c1² = 1 - m1² = 0.64: neither 2 c1 = 1.6 nor 2 nor 1."""
+    temperature = torch.ones(1, 1, dtype=torch.float64)
+    assert Thermostat(temperature, 0.6, 1.0, "single").repeated == pytest.approx(1.28)
+    assert Thermostat(temperature, 0.6, 1.0, "double").repeated == 1.0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_multiplier_is_the_small_root_without_cancellation(dtype: torch.dtype) -> None:
     """Steps of relative size 1e-5: the textbook root (-S1 + sqrt(S1² - S3 (S2 - Q)))/S3 has few digits left."""
@@ -305,6 +313,14 @@ def test_multiplier_is_the_small_root_without_cancellation(dtype: torch.dtype) -
     mu = multiplier(moved, w / mass, norm2).to(dtype)
     back = (moved + mu * w / mass).double()
     assert ((back**2).sum(1, keepdim=True) / norm2 - 1).abs().max() < (1e-7 if dtype == torch.float32 else 1e-14)
+
+
+def test_multiplier_is_the_small_root_where_the_step_points_away() -> None:
+    """S1 = w~·a is negative where a step crosses the sphere. The root of small magnitude then has the other sign."""
+    direction = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    moved = torch.tensor([[-1.2, 0.5], [1.2, 0.5]], dtype=torch.float64)
+    mu = multiplier(moved, direction, torch.full((2, 1), 1.25, dtype=torch.float64))
+    torch.testing.assert_close(mu.flatten(), torch.tensor([0.2, -0.2], dtype=torch.float64))  # the other roots: ±2.2
 
 
 def test_out_of_reach_is_nan_and_only_there() -> None:
