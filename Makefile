@@ -7,7 +7,7 @@ export OMPI_ALLOW_RUN_AS_ROOT = 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 export OMPI_MCA_mpi_yield_when_idle = 1
 
-.PHONY: setup demo gallery points test kills lint docs kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
+.PHONY: setup demo gallery points test check laws kills lint docs kspin yardstick tempering structures gpu gpu-speed study-start container-cpu container-cuda
 
 setup: .venv/installed
 
@@ -68,6 +68,17 @@ points: setup
 
 test: setup
 	MPIRUN=$(MPIRUN) .venv/bin/python -m pytest
+
+# Three minutes that touch every room, for whoever changes a line.
+ROOMS = tests/test_rooms.py tests/docs tests/data/test_pdb_files.py tests/models/test_gradients.py tests/store tests/hpc \
+  tests/sampling/test_trajectories.py tests/sampling/test_trajectory_block.py tests/run/test_command_lines.py tests/run/test_terminal.py \
+  tests/run/test_starts.py tests/analysis/test_sampler_checks.py tests/analysis/test_significance.py tests/bench/test_correlation.py
+check: lint
+	.venv/bin/python -m pytest -m "not slow" $(ROOMS)
+
+# The long versions of the tests of the laws.
+laws: setup
+	PROTMPI_LONG=1 .venv/bin/python -m pytest tests/sampling tests/validation
 
 # A kill at every moment of a short run, some 1,700 of about a second each, and a hundred at random times of a longer one.
 kills: setup

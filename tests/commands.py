@@ -43,6 +43,7 @@ def launch(
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
+PROGRAM = str(Path(sys.executable).with_name("protmpi"))
 PRELOADED = ["torch", "zarr", "h5py", "protmpi.cli", "protmpi.run", "protmpi.references", "protmpi.bench.commands"]
 """Modules that a command of one process finds imported. They start neither threads nor MPI."""
 
@@ -63,7 +64,7 @@ def alone(arguments: list[str], limit: float = LIMIT) -> subprocess.CompletedPro
         out, err = (path.read_text() if path.exists() else "" for path in streams)
         if process.exitcode == -signal.SIGKILL:
             pytest.fail(f"protmpi {' '.join(arguments)} took more than {limit} s\n{out}\n{err}")
-    return subprocess.CompletedProcess(["protmpi", *arguments], process.exitcode or 0, out, err)
+    return subprocess.CompletedProcess([PROGRAM, *arguments], process.exitcode or 0, out, err)
 
 
 def _program(arguments: list[str], folder: str, environment: dict[str, str], streams: list[Path]) -> None:

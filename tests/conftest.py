@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import LIMIT, Command, alone, launch, mpirun_command
+from commands import LIMIT, PROGRAM, Command, alone, launch, mpirun_command
 
 torch.set_num_threads(1)  # small arrays: threads would only wait for each other
 
@@ -24,7 +23,7 @@ def protmpi() -> Command:
         words = [*map(str, arguments)]
         if not ranks:
             return alone(words, limit)
-        return launch([*mpirun_command(ranks), str(Path(sys.executable).with_name("protmpi")), *words], limit)
+        return launch([*mpirun_command(ranks), PROGRAM, *words], limit)
 
     return call
 

@@ -165,7 +165,8 @@ def test_a_weights_file_needs_its_data(
         ((tmp_path / "none.zarr",), "none.zarr"),
         ((store, "--out", other), "other.h5: no figures can be written here"),
     ):
-        assert run_program(monkeypatch, "contacts", "networks", "--out", tmp_path / "no", *arguments) == 2
+        out = () if "--out" in arguments else ("--out", tmp_path / "no")
+        assert run_program(monkeypatch, "contacts", "networks", *out, *arguments) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert reason in error

@@ -206,6 +206,7 @@ start = "random"
 temperatures = [1e-3, 5e-3, 2e-2]
 adapt_until = 200
 trajectory = 20
+batch = 16
 [run]
 steps = 1000
 record_every = 20

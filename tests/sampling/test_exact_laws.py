@@ -5,6 +5,7 @@ Every check has a twin that is deliberately wrong and must fail it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -278,8 +279,9 @@ def drift(steps: int, forgetful: bool = False) -> float:
 
 
 @pytest.mark.slow
-def test_the_norm_does_not_drift_in_a_million_steps() -> None:
-    assert drift(1_000_000) < 1e-6
+def test_the_norm_does_not_drift() -> None:
+    """`make laws` takes a million steps. In a fifth of them the broken twin below is off by more."""
+    assert drift(1_000_000 if "PROTMPI_LONG" in os.environ else 200_000) < 1e-6
 
 
 @pytest.mark.slow
