@@ -43,8 +43,9 @@ def parts(findings: Findings) -> Iterator[Part]:
             "thermodynamics": (
                 thermodynamics_figure(run, data),
                 "(a) mean loss, (b) heat capacity from fluctuations and from the slope of the mean loss, dashed, where "
-                "both have the same maximum: T* with its error, (c) errors, (d) thermostat; at the side the "
-                "early-stopped (ES) and over-trained (OT) weights, bars: their spread.",
+                "both have the same maximum: T* with its error, (c) errors, (d) acceptance or kinetic temperature, "
+                "open where walkers differ too much for an error; at the side the early-stopped (ES) and over-trained "
+                "(OT) weights, bars: their spread.",
             ),
             "energy_traces": (
                 energy_traces_figure(run, data),

@@ -32,7 +32,7 @@ Curve = dict[str, np.ndarray]
 """`epoch` and every name of CURVES, (points,) each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Training:
     """The independent runs of one network."""
 
@@ -50,6 +50,10 @@ class Training:
     """The section [model] of the network."""
     data: dict[str, Any]
     """The section [data], empty if the file has none."""
+
+    def __repr__(self) -> str:
+        return (f"<Training {self.label}: {self.parameters:,} parameters, {len(self.inits)} initialisations, "
+                f"{len(self.references)} references, |w|² = {self.norm2:.4g}>")  # fmt: skip
 
     @property
     def fell_short(self) -> np.ndarray:
