@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,15 +40,22 @@ def terminal(wide: int = WIDTH) -> Terminal:
 def fitting(table: Table, console: Console) -> Iterator[Table]:
     """The table itself if it fits the console, else tables of some of its columns."""
     gap = table.padding[1] + table.padding[3] + (1 if table.box else 0)
-    first, *others = table.columns
-    blocks, width = [[first]], _width(first, console)
-    for column in others:
-        width += gap + _width(column, console)
-        if width > console.width and len(blocks[-1]) > 1:
-            blocks.append([first])
-            width = _width(first, console) + gap + _width(column, console)
-        blocks[-1].append(column)
-    return (_with_columns(table, block) for block in blocks) if len(blocks) > 1 else iter([table])
+    found = blocks([_width(column, console) for column in table.columns], gap, console.width)
+    if len(found) == 1:
+        return iter([table])
+    return (_with_columns(table, [table.columns[index] for index in block]) for block in found)
+
+
+def blocks(widths: Sequence[int], gap: int, most: int) -> list[list[int]]:
+    """Columns of these widths, by index, in blocks at most `most` wide. Each begins with the first column."""
+    found, width = [[0]], widths[0]
+    for index, each in enumerate(widths[1:], start=1):
+        width += gap + each
+        if width > most and len(found[-1]) > 1:
+            found.append([0])
+            width = widths[0] + gap + each
+        found[-1].append(index)
+    return found
 
 
 def _width(column: Column, console: Console) -> int:

@@ -102,14 +102,10 @@ def table_of(columns: Sequence[tuple[str, Sequence[str]]]) -> Table:
 
 def tables_of(first: tuple[str, Sequence[str]], columns: Sequence[tuple[str, Sequence[str]]]) -> list[Table]:
     """Tables at most `TERMINAL` characters wide. Each begins with `first`; the other `columns` follow in order."""
-    blocks, width = [[first]], _width(first)
-    for column in columns:
-        width += GAP + _width(column)
-        if width > TERMINAL and len(blocks[-1]) > 1:
-            blocks.append([first])
-            width = _width(first) + GAP + _width(column)
-        blocks[-1].append(column)
-    return [table_of(block) for block in blocks]
+    from protmpi.terminal import blocks
+
+    whole = [first, *columns]
+    return [table_of([whole[index] for index in block]) for block in blocks(list(map(_width, whole)), GAP, TERMINAL)]
 
 
 def _width(column: tuple[str, Sequence[str]]) -> int:

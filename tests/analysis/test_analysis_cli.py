@@ -17,8 +17,10 @@ from analysis import cli, open_run, thermodynamics
 from analysis.show import cells
 from analysis.subjects.thermodynamics import tables
 
-FILES = {"checks.csv", "thermodynamics.csv", "thermodynamics.png", "thermodynamics.pdf", "energy_traces.png",
-         "energy_traces.pdf", "index.html"}  # fmt: skip
+FILES = {
+    "checks.csv", "checks.tex", "thermodynamics.csv", "thermodynamics.tex", "thermodynamics.png",
+    "thermodynamics.pdf", "energy_traces.png", "energy_traces.pdf", "index.html",
+}  # fmt: skip
 
 
 def demo_store(

@@ -21,8 +21,8 @@ def pages(shift: float) -> list[list[Check]]:
 
 def asked(number: int, chains: np.ndarray, matters: float = 0.03) -> Question:
     mean = Mean.of(chains)
-    return Question("number", float(number), "", mean.value, 1.0, mean.sem, mean.z(1.0), mean.resolution, matters, 1.0,
-                    "mend it")  # fmt: skip
+    check = Check("number", float(number), "", mean.value, 1.0, mean.sem, mean.z(1.0))
+    return Question(check, mean.resolution, matters, 1.0, "mend it")
 
 
 def test_a_healthy_page_rarely_fails() -> None:

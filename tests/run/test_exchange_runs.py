@@ -77,6 +77,8 @@ def test_in_pieces_and_on_any_number_of_ranks_is_the_run_in_one(protmpi: Command
     slot, temperature = store.read("slot").reshape(2, 4, -1), store.read("slot_temperature").reshape(2, 4, -1)
     np.testing.assert_array_equal(np.sort(slot, axis=1), np.broadcast_to(np.arange(4)[:, None], slot.shape))
     assert (np.diff(slot, axis=2) != 0).any(axis=(1, 2)).all(), "both ladders swap"
+    before = (np.diff(slot[:, :, :9], axis=2) != 0).any()  # draws of the kernel's burn-in, of 100 steps
+    assert before == (kind == "trajectories"), "trajectories swap from half of it on"
     measured = temperature[:, :, store.first_measured["draw"] + 1 :]
     assert len(np.unique(measured)) == 4, "the ladder is frozen"
     assert store.first_measured["draw"] == 30

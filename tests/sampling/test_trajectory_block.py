@@ -213,6 +213,19 @@ def test_tuning_with_common_masses_goes_on_after_a_checkpoint() -> None:
     assert_same(again, whole)
 
 
+def test_steep_trajectories_are_outside_of_the_window() -> None:
+    """Time steps that are a fifth too long. A third of the trajectories has a large ΔH/T; the others keep the law."""
+    found = explored(200, kind="trajectories")
+    found.time_step = 1.2 * found.time_step
+    found.counts[:] = 0
+    found.explore(2_000 * TRAJECTORY)
+    seen = found.observables()
+    assert (seen["reversible"] == 1.0).all()
+    assert (seen["boltzmann_window"] < 0.9).all()
+    assert (seen["boltzmann_window"] > 0.4).all()
+    assert (np.abs(seen["boltzmann_factor"] - seen["boltzmann_window"]) < 0.1).all()
+
+
 def test_a_swap_of_temperatures_takes_masses_and_time_step_along() -> None:
     found = explored(160)
     found.share_masses(np.asarray((found.mass * found.temperature).amax(0)))

@@ -40,24 +40,19 @@ class Check(NamedTuple):
     sem: float
     """Standard error of value - expected."""
     z: float
-    sees: float
+    sees: float = math.nan
     """Smallest deviation that would have been significant, as a fraction of the expected value (of U for a difference
     of two U)."""
-    verdict: Verdict
-    advice: str
+    verdict: Verdict = "weak"
+    advice: str = ""
 
 
 class Question(NamedTuple):
-    """A number whose deviation has an error, before the verdict."""
+    """A number whose deviation has an error, and what decides the verdict."""
 
-    name: str
-    temperature: float
-    detail: str
-    value: float
-    expected: float
-    sem: float
-    z: float
-    sees: Callable[[float], float]
+    check: Check
+    """The number, before its verdict."""
+    resolution: Callable[[float], float]
     """Smallest deviation that is significant at a two-sided chance, NaN if unknown."""
     matters: float
     """Smallest deviation that matters, in the unit of the value."""
@@ -71,17 +66,18 @@ class Question(NamedTuple):
 def judged(found: Sequence[Question | Check]) -> list[Check]:
     """The verdicts, in the same order."""
     asked = [one for one in found if isinstance(one, Question)]
-    fails = significant([2.0 * float(stats.norm.sf(abs(one.z))) for one in asked])
-    numbers = max(1, sum(math.isfinite(one.z) for one in asked))
+    fails = significant([2.0 * float(stats.norm.sf(abs(one.check.z))) for one in asked])
+    numbers = max(1, sum(math.isfinite(one.check.z) for one in asked))
     verdicts = iter([_verdict(*pair, ALARM / numbers) for pair in zip(asked, fails, strict=True)])
     return [next(verdicts) if isinstance(one, Question) else one for one in found]
 
 
 def _verdict(asked: Question, deviates: bool, chance: float) -> Check:
-    sees = asked.sees(chance)
-    verdict: Verdict = "fail" if deviates and asked.harmful else "pass" if sees <= asked.matters else "weak"
-    seen = sees / asked.whole if asked.whole else math.nan
-    return Check(*asked[:7], seen, verdict, {"pass": "", "weak": TOO_FEW, "fail": asked.remedy}[verdict])
+    resolution = asked.resolution(chance)
+    verdict: Verdict = "fail" if deviates and asked.harmful else "pass" if resolution <= asked.matters else "weak"
+    sees = resolution / asked.whole if asked.whole else math.nan
+    advice = {"pass": "", "weak": TOO_FEW, "fail": asked.remedy}[verdict]
+    return asked.check._replace(sees=sees, verdict=verdict, advice=advice)
 
 
 def severity(check: Check) -> tuple[int, float]:

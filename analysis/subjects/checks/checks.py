@@ -69,7 +69,7 @@ def _as_sound(check: Check, reason: str) -> Check:
         return check
     if check.verdict == "pass":
         check = check._replace(verdict="weak", advice=f"not in equilibrium: {reason}")
-    return check._replace(sem=np.nan)
+    return check._replace(sem=np.nan, sees=np.nan)
 
 
 def mixing(run: Run, data: xarray.Dataset) -> Iterator[Question]:
@@ -87,8 +87,8 @@ def mixing(run: Run, data: xarray.Dataset) -> Iterator[Question]:
         where = f"at T = {exponent_form(temperature)}"
         remedy = f"a walker stands still {where}" if still else f"walkers are stuck at different U {where}"
         width, whole = _width(energy)
-        yield Question("split R-hat of U", temperature, "", value, 1.0, np.nan, z, halves.resolution, width, whole,
-                       remedy, still or value > R_HAT_BAD)  # fmt: skip
+        check = Check("split R-hat of U", temperature, "", value, 1.0, np.nan, z)
+        yield Question(check, halves.resolution, width, whole, remedy, still or value > R_HAT_BAD)
 
 
 def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -96,7 +96,8 @@ def sample_count(run: Run, data: xarray.Dataset) -> Iterator[Check]:
     for temperature, stretch in zip(run.temperature.tolist(), run.stretches, strict=True):
         verdict: Verdict = "pass" if stretch.samples >= stretch.needed else "weak"
         advice = "" if verdict == "pass" else TOO_FEW
-        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, np.nan, verdict, advice)
+        yield Check(SAMPLES, temperature, "", stretch.samples, stretch.needed, np.nan, np.nan, verdict=verdict,
+                    advice=advice)  # fmt: skip
 
 
 def starts(run: Run, data: xarray.Dataset) -> Iterator[Question]:
@@ -148,5 +149,5 @@ def _worst_difference(
     detail = max(differences, key=lambda one: np.nan_to_num(abs(differences[one].z(0.0)), nan=-1.0))
     mean = differences[detail]
     what = f"{name}: {mean.value:+.2g} in {detail} at T = {exponent_form(temperature)}: {remedy}"
-    z = mean.z(0.0, tries)
-    yield Question(name, temperature, detail, mean.value, 0.0, mean.sem, z, sees, widths * width, whole, what)
+    check = Check(name, temperature, detail, mean.value, 0.0, mean.sem, mean.z(0.0, tries))
+    yield Question(check, sees, widths * width, whole, what)

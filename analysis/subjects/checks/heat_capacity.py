@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.show.cells import exponent_form
 from analysis.statistics.significance import Mean, combined
-from analysis.subjects.checks.check import Question
+from analysis.subjects.checks.check import Check, Question
 from analysis.subjects.thermodynamics.measure import mean_at
 
 if TYPE_CHECKING:
@@ -103,5 +103,6 @@ def heat_capacity(run: Run, data: xarray.Dataset) -> Iterator[Question]:
             f"var(U)/T² is {mean.value / slope:.2g} d<U>/dT from T = {lower} to {upper}: "
             f"U fluctuates too {much}, or the ladder is too coarse"
         )
-        yield Question("heat capacity", float(curves.temperature[first]), f"to {upper}", mean.value, slope, mean.sem,
-                       mean.z(slope), mean.resolution, MOST * abs(slope), abs(slope), remedy)  # fmt: skip
+        check = Check("heat capacity", float(curves.temperature[first]), f"to {upper}", mean.value, slope, mean.sem,
+                      mean.z(slope))  # fmt: skip
+        yield Question(check, mean.resolution, MOST * abs(slope), abs(slope), remedy)

@@ -65,7 +65,7 @@ def layer_temperature(run: Run, data: xarray.Dataset) -> Iterator[Question]:
             _kinetic(run, "kinetic temperature by layer", temperature, name, mean, sees, len(sizes))
             for name, mean in means.items()
         )
-        yield max(found, key=lambda asked: (asked.harmful, abs(asked.z)))
+        yield max(found, key=lambda asked: (asked.harmful, abs(asked.check.z)))
 
 
 def _seen_in_most(means: list[Mean], sizes: np.ndarray, chance: float) -> float:
@@ -93,8 +93,8 @@ def collective_temperature(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         advice = (
             f'{where} = {exponent_form(temperature)}: sampler.rho = {exponent_form(enough)} suffices, or rho = "auto"'
         )
-        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, np.nan, verdict,
-                    "" if verdict == "pass" else advice)  # fmt: skip
+        yield Check("collective kinetic temp.", temperature, "", 1.0 + excess, 1.0, np.nan, np.nan, verdict=verdict,
+                    advice="" if verdict == "pass" else advice)  # fmt: skip
 
 
 def _kinetic(
@@ -106,9 +106,8 @@ def _kinetic(
         f"kinetic temperature{' of ' + layer if layer else ''} {100 * abs(excess):.1f} % "
         f"{'above' if excess > 0 else 'below'} T at T = {exponent_form(temperature)}: {remedy}"
     )
-    z = mean.z(1.0, tries)
-    return Question(name, temperature, layer, mean.value, 1.0, mean.sem, z, sees, TOLERANCE, 1.0, remedy,
-                    abs(excess) > TOLERANCE)  # fmt: skip
+    check = Check(name, temperature, layer, mean.value, 1.0, mean.sem, mean.z(1.0, tries))
+    return Question(check, sees, TOLERANCE, 1.0, remedy, abs(excess) > TOLERANCE)
 
 
 def _smaller_rho(run: Run, excess: float) -> str:
@@ -138,8 +137,8 @@ def boltzmann_factor(run: Run, data: xarray.Dataset) -> Iterator[Question]:
             f"<exp(-ΔH/T)> is {mean.value:.3g} at T = {exponent_form(temperature)}: the walkers are not in "
             "equilibrium, or float32 is too coarse for this T"
         )
-        yield Question("<exp(-ΔH/T)>", temperature, "", mean.value, 1.0, mean.sem, mean.z(1.0), mean.resolution,
-                       FACTOR_SEEN, 1.0, remedy)  # fmt: skip
+        check = Check("<exp(-ΔH/T)>", temperature, "", mean.value, 1.0, mean.sem, mean.z(1.0))
+        yield Question(check, mean.resolution, FACTOR_SEEN, 1.0, remedy)
 
 
 def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -155,8 +154,8 @@ def acceptance(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         verdict: Verdict = "pass" if worst >= ACCEPTANCE_GOOD else "weak" if worst >= ACCEPTANCE_BAD else "fail"
         where = f"a walker at T = {exponent_form(temperature)}"
         advice = f"{where} accepts {100 * worst:.0f} % of its trajectories: take a longer sampler.adapt_until"
-        yield Check(ACCEPTANCE, temperature, "", worst, wanted, np.nan, np.nan, np.nan, verdict,
-                    "" if verdict == "pass" else advice)  # fmt: skip
+        yield Check(ACCEPTANCE, temperature, "", worst, wanted, np.nan, np.nan, verdict=verdict,
+                    advice="" if verdict == "pass" else advice)  # fmt: skip
 
 
 def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
@@ -169,5 +168,5 @@ def reversibility(run: Run, data: xarray.Dataset) -> Iterator[Check]:
         verdict: Verdict = "pass" if fraction >= REVERSIBLE_GOOD else "weak"
         lost = f"{100 * (1 - fraction):.1f} % of the trajectories miss the sphere"
         advice = f"{lost}: take a longer sampler.adapt_until"
-        yield Check(REVERSIBLE, temperature, "", fraction, 1.0, np.nan, np.nan, np.nan, verdict,
-                    "" if verdict == "pass" else advice)  # fmt: skip
+        yield Check(REVERSIBLE, temperature, "", fraction, 1.0, np.nan, np.nan, verdict=verdict,
+                    advice="" if verdict == "pass" else advice)  # fmt: skip

@@ -75,7 +75,8 @@ def _difference(
 ) -> Difference:
     known = bool(np.isfinite([first.sem, second.sem]).all())
     samples, apart = (means[0].samples, means[1].samples), means[0].minus(means[1])
-    z, within = (apart.z(0.0), apart.within() / abs(second.mean)) if known and second.mean else (np.nan, np.nan)
+    z = apart.z(0.0) if known else np.nan
+    within = apart.within() / abs(second.mean) if known and second.mean else np.nan
     return Difference(temperature, name, first, second, samples, z, within, "equal" if np.isfinite(z) else "weak")
 
 

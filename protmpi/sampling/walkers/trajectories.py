@@ -119,14 +119,15 @@ class TrajectoryBlock(Block[State]):
         Walkers that have common masses keep them, and their temperature is that of their slot.
         """
         tuning.follow(self.step, probability)
-        temperature = tuning.temperature(self.step)
-        if self.thermal_mass is None and not torch.equal(temperature, self.temperature):
-            ratio = self.temperature / temperature
-            tuning.scale(ratio)
-            self.kernel.temperature = temperature
-            self._put(self.position, self.mass * ratio)
-        if self.thermal_mass is None and tuning.wants_variance(self.step):
-            self._put(self.position, self._tuned_masses(tuning, self.position))
+        if self.thermal_mass is None:
+            temperature = tuning.temperature(self.step)
+            if not torch.equal(temperature, self.temperature):
+                ratio = self.temperature / temperature
+                tuning.scale(ratio)
+                self.kernel.temperature = temperature
+                self._put(self.position, self.mass * ratio)
+            if tuning.wants_variance(self.step):
+                self._put(self.position, self._tuned_masses(tuning, self.position))
         self.time_step = tuning.time_step
 
     def _tuned_masses(self, tuning: Tuning, position: Tensor) -> Tensor:
