@@ -205,6 +205,8 @@ def test_tuning_with_common_masses_goes_on_after_a_checkpoint() -> None:
     whole = explored(2_000, adapt_until=4_000)
     whole.share_masses(np.asarray((whole.mass * whole.temperature).amax(0)))
     whole.move(TEMPERATURES[[1, 2, 0]])
+    assert whole.burn_in is not None
+    assert torch.equal(whole.burn_in.time_step, whole.time_step), "what is tuned moves along"
     whole.explore(400)
     kept, again = whole.checkpoint(), block(adapt_until=4_000)
     again.restore(whole.step, kept, TEMPERATURES[[1, 2, 0]])
